@@ -1,0 +1,18 @@
+// Making sockets: bound and listening TCP sockets, CLOEXEC and non-blocking from the first syscall.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/ip.hpp"
+#include "io/fd.hpp"
+
+namespace fairlead::io {
+
+// Port 0 lets the kernel choose; ask local_address(). [::] is dual-stack (accepts IPv4 too) when `dual` is set.
+struct ListenOptions {
+  bool dual = true;
+  int backlog = 1024;
+};
+Result<UniqueFd> listen_tcp(const SocketAddress& address, const ListenOptions& options = {});
+Result<SocketAddress> local_address(const UniqueFd& socket);
+
+}  // namespace fairlead::io

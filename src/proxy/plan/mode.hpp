@@ -1,0 +1,54 @@
+// The one interface every mode implements: take a plan to the kernel, keep it there, take it away.
+// A Mode lives on the proxy's worker thread; all calls block and none is concurrent with another.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "proxy/plan/plan.hpp"
+
+namespace fairlead::plan {
+
+// Work done by one call, for metrics, benchmarks and the tests that guard scale.
+struct ApplyStats {
+  std::uint64_t transactions = 0;
+  std::uint64_t messages = 0;  // kernel messages (nftables: netlink messages; iptables: lines)
+  std::uint64_t elements = 0;  // set and map elements added or deleted
+  std::uint64_t bytes = 0;
+  ApplyStats& operator+=(const ApplyStats& other) {
+    transactions += other.transactions;
+    messages += other.messages;
+    elements += other.elements;
+    bytes += other.bytes;
+    return *this;
+  }
+};
+
+class Mode {
+ public:
+  virtual ~Mode() = default;
+  virtual std::string_view name() const = 0;  // "nftables", ...
+
+  // Replaces whatever the kernel holds of ours by `plan`, atomically: every packet sees the old rules or the new.
+  virtual Result<ApplyStats> apply_full(const Plan& plan) = 0;
+
+  // Brings the kernel from the plan last applied to `plan`, of which `delta` is the difference. Atomic. After an error the kernel holds
+  // the old state or an unknown one: the caller retries with apply_full.
+  virtual Result<ApplyStats> apply(const Plan& plan, const PlanDelta& delta) = 0;
+
+  // Differences between the kernel and the plan last applied, in words, at most `limit`; empty = in order. Reads back the kernel's
+  // state, so it is for audits, never for the way of a change.
+  virtual Result<std::vector<std::string>> verify(const Plan& plan, std::size_t limit) = 0;
+
+  // A descriptor that becomes readable when somebody else may have touched our kernel objects, -1 if the mode has none. When it fires
+  // the caller calls tampered(), which drains it and says whether what changed was ours and not by us.
+  virtual int tamper_fd() const = 0;
+  virtual Result<bool> tampered() = 0;
+
+  // Removes everything of ours. NotFound is success.
+  virtual Result<void> cleanup() = 0;
+};
+
+}  // namespace fairlead::plan
