@@ -13,7 +13,9 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG" CACHE STRING "" FORCE)
 add_library(fairlead_warnings INTERFACE)
 target_compile_options(fairlead_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
-  -Wnon-virtual-dtor -Wundef -Wswitch-enum -Werror)
+  -Wnon-virtual-dtor -Wundef -Wswitch-enum -Werror
+  # Designated initialisers name what is not default; that is what they are for.
+  -Wno-missing-designated-field-initializers)
 
 # Identical inputs give identical precompiled headers, which ccache needs to reuse them.
 add_library(fairlead_options INTERFACE)
