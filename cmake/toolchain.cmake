@@ -2,7 +2,6 @@
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 # Dev: a little optimisation and line tables only; the quickest compile-and-debug cycle.
 set(CMAKE_CXX_FLAGS_DEV "-O1 -gline-tables-only" CACHE STRING "" FORCE)
@@ -17,18 +16,19 @@ target_compile_options(fairlead_warnings INTERFACE
   # Designated initialisers name what is not default; that is what they are for.
   -Wno-missing-designated-field-initializers)
 
-# Identical inputs give identical precompiled headers, which ccache needs to reuse them.
+# Identical inputs give identical precompiled headers, which ccache needs to reuse them. Everything is -fPIE, libraries
+# too: programs and libraries share one precompiled header, which must agree on that.
 add_library(fairlead_options INTERFACE)
-target_compile_options(fairlead_options INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
+target_compile_options(fairlead_options INTERFACE -fPIE "SHELL:-Xclang -fno-pch-timestamp")
 target_compile_definitions(fairlead_options INTERFACE
   _GLIBCXX_ASSERTIONS
   BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_COROUTINE)
-target_link_options(fairlead_options INTERFACE -fuse-ld=lld-19)
+target_link_options(fairlead_options INTERFACE -fuse-ld=lld-19 -pie)
 
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   target_compile_options(fairlead_options INTERFACE
     -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2)
-  target_link_options(fairlead_options INTERFACE -pie -Wl,-z,relro,-z,now)
+  target_link_options(fairlead_options INTERFACE -Wl,-z,relro,-z,now)
 endif()
 if(FAIRLEAD_SANITIZE)
   target_compile_options(fairlead_options INTERFACE
