@@ -1,5 +1,6 @@
-// Errors as values. Error is copyable and printable; Result<T> is what every fallible function returns.
-// Nothing here throws, logs or allocates beyond its strings. Libraries return errors, the edge logs them once.
+// Errors as values. Error is copyable and printable; Result<T> is what every fallible function
+// returns. Nothing here throws, logs or allocates beyond its strings. Libraries return errors, the
+// edge logs them once.
 #pragma once
 
 #include <fmt/format.h>
@@ -12,7 +13,8 @@
 
 namespace fairlead {
 
-// A small closed set. Each code maps onto one Kubernetes Status reason and HTTP code (see status_of()).
+// A small closed set. Each code maps onto one Kubernetes Status reason and HTTP code (see
+// status_of()).
 enum class ErrorCode {
   Invalid,        // 422 Invalid: the value is well-formed but not allowed
   BadRequest,     // 400 BadRequest: could not be parsed
@@ -35,17 +37,19 @@ std::string_view to_string(ErrorCode code);
 
 struct Error {
   ErrorCode code = ErrorCode::Internal;
-  std::string message;   // one line, no trailing full stop; starts with what was tried
-  int sys_errno = 0;     // the errno or netlink error behind it, 0 if none
+  std::string message;  // one line, no trailing full stop; starts with what was tried
+  int sys_errno = 0;    // the errno or netlink error behind it, 0 if none
 
   // Adds context in front: "read kubeconfig /x: no such file".
   [[nodiscard]] Error with_context(std::string_view context) const {
-    return Error{.code = code, .message = fmt::format("{}: {}", context, message), .sys_errno = sys_errno};
+    return Error{
+        .code = code, .message = fmt::format("{}: {}", context, message), .sys_errno = sys_errno};
   }
   bool operator==(const Error&) const = default;
 };
 
-// An Error from an errno value; the code is derived from it (EPERM -> Forbidden, ENOENT -> NotFound, ...).
+// An Error from an errno value; the code is derived from it (EPERM -> Forbidden, ENOENT ->
+// NotFound, ...).
 Error errno_error(int err, std::string_view what);
 
 template <class... Args>
@@ -53,7 +57,8 @@ template <class... Args>
   return Error{.code = code, .message = fmt::format(format, std::forward<Args>(args)...)};
 }
 
-// Either a T or an Error. A thin [[nodiscard]] face over tl::expected so that no caller can drop a failure.
+// Either a T or an Error. A thin [[nodiscard]] face over tl::expected so that no caller can drop a
+// failure.
 template <class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
   using Base = tl::expected<T, Error>;
@@ -94,25 +99,25 @@ struct fmt::formatter<fairlead::Error> : fmt::formatter<std::string_view> {
   }
 };
 
-// Early return of a failed Result: FAIRLEAD_TRY(x, f()) declares x; FAIRLEAD_CHECK(f()) only checks.
-// The CO_ forms are for coroutines.
+// Early return of a failed Result: FAIRLEAD_TRY(x, f()) declares x; FAIRLEAD_CHECK(f()) only
+// checks. The CO_ forms are for coroutines.
 #define FAIRLEAD_CONCAT_INNER(a, b) a##b
 #define FAIRLEAD_CONCAT(a, b) FAIRLEAD_CONCAT_INNER(a, b)
-#define FAIRLEAD_TRY_IMPL(tmp, var, expr, ret)   \
-  auto tmp = (expr);                             \
-  if (!tmp) [[unlikely]] {                       \
-    ret std::move(tmp).error();                  \
-  }                                              \
+#define FAIRLEAD_TRY_IMPL(tmp, var, expr, ret) \
+  auto tmp = (expr);                           \
+  if (!tmp) [[unlikely]] {                     \
+    ret std::move(tmp).error();                \
+  }                                            \
   auto var = *std::move(tmp)
 #define FAIRLEAD_TRY(var, expr) \
   FAIRLEAD_TRY_IMPL(FAIRLEAD_CONCAT(result_, __LINE__), var, expr, return)
 #define FAIRLEAD_CO_TRY(var, expr) \
   FAIRLEAD_TRY_IMPL(FAIRLEAD_CONCAT(result_, __LINE__), var, expr, co_return)
-#define FAIRLEAD_CHECK(expr)                                      \
-  if (auto result = (expr); !result) [[unlikely]] {               \
-    return std::move(result).error();                             \
+#define FAIRLEAD_CHECK(expr)                        \
+  if (auto result = (expr); !result) [[unlikely]] { \
+    return std::move(result).error();               \
   }
-#define FAIRLEAD_CO_CHECK(expr)                                   \
-  if (auto result = (expr); !result) [[unlikely]] {               \
-    co_return std::move(result).error();                          \
+#define FAIRLEAD_CO_CHECK(expr)                     \
+  if (auto result = (expr); !result) [[unlikely]] { \
+    co_return std::move(result).error();            \
   }

@@ -5,24 +5,32 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/text.hpp"
+
 namespace fairlead {
 
 std::string_view to_string(IpFamily family) { return family == IpFamily::V4 ? "IPv4" : "IPv6"; }
 
 std::string_view to_string(Protocol protocol) {
   switch (protocol) {
-    case Protocol::Tcp: return "TCP";
-    case Protocol::Udp: return "UDP";
-    case Protocol::Sctp: return "SCTP";
+    case Protocol::Tcp:
+      return "TCP";
+    case Protocol::Udp:
+      return "UDP";
+    case Protocol::Sctp:
+      return "SCTP";
   }
   return "?";
 }
 
 std::string_view to_lower(Protocol protocol) {
   switch (protocol) {
-    case Protocol::Tcp: return "tcp";
-    case Protocol::Udp: return "udp";
-    case Protocol::Sctp: return "sctp";
+    case Protocol::Tcp:
+      return "tcp";
+    case Protocol::Udp:
+      return "udp";
+    case Protocol::Sctp:
+      return "sctp";
   }
   return "?";
 }
@@ -45,13 +53,6 @@ std::optional<unsigned> parse_decimal(std::string_view text, unsigned max) {
   return value;
 }
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  const auto first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
 enum class Leniency { Strict, Sloppy };
 
 std::optional<IpAddress> parse_v4(std::string_view text, Leniency leniency) {
@@ -60,7 +61,8 @@ std::optional<IpAddress> parse_v4(std::string_view text, Leniency leniency) {
     const auto dot = text.find('.');
     if ((dot == std::string_view::npos) != (i == bytes.size() - 1)) return std::nullopt;
     const std::string_view octet = text.substr(0, dot);
-    if (leniency == Leniency::Strict && octet.size() > 1 && octet.front() == '0') return std::nullopt;
+    if (leniency == Leniency::Strict && octet.size() > 1 && octet.front() == '0')
+      return std::nullopt;
     const auto value = parse_decimal(octet, 255);
     if (!value) return std::nullopt;
     bytes[i] = static_cast<std::uint8_t>(*value);
@@ -85,7 +87,7 @@ std::optional<IpAddress> parse_any(std::string_view text, Leniency leniency) {
 }
 
 Result<IpPrefix> parse_prefix(std::string_view text, Leniency leniency) {
-  const std::string_view whole = leniency == Leniency::Sloppy ? trimmed(text) : text;
+  const std::string_view whole = leniency == Leniency::Sloppy ? trim(text) : text;
   const auto slash = whole.find('/');
   const auto invalid = [&](std::string_view why) {
     return make_error(ErrorCode::Invalid, "\"{}\" is not a CIDR ({})", text, why);
@@ -95,9 +97,11 @@ Result<IpPrefix> parse_prefix(std::string_view text, Leniency leniency) {
   if (!address) return invalid("bad address");
   const std::string_view length_text = whole.substr(slash + 1);
   const auto length = parse_decimal(length_text, address->bits());
-  if (!length || (length_text.size() > 1 && length_text.front() == '0')) return invalid("bad length");
+  if (!length || (length_text.size() > 1 && length_text.front() == '0'))
+    return invalid("bad length");
   const IpPrefix prefix(*address, *length);
-  if (leniency == Leniency::Strict && prefix.address() != *address) return invalid("host bits are set");
+  if (leniency == Leniency::Strict && prefix.address() != *address)
+    return invalid("host bits are set");
   return prefix;
 }
 
@@ -134,7 +138,8 @@ bool IpAddress::is_loopback() const {
   return is_v4() ? bytes_[0] == 127 : *this == loopback(IpFamily::V6);
 }
 bool IpAddress::is_link_local() const {
-  return is_v4() ? bytes_[0] == 169 && bytes_[1] == 254 : bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
+  return is_v4() ? bytes_[0] == 169 && bytes_[1] == 254
+                 : bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
 }
 bool IpAddress::is_multicast() const {
   return is_v4() ? (bytes_[0] & 0xf0) == 0xe0 : bytes_[0] == 0xff;
@@ -171,7 +176,9 @@ IpPrefix::IpPrefix(const IpAddress& address, unsigned length)
   address_ = IpAddress::from_bytes({bytes.data(), raw.size()});
 }
 
-Result<IpPrefix> IpPrefix::parse(std::string_view text) { return parse_prefix(text, Leniency::Strict); }
+Result<IpPrefix> IpPrefix::parse(std::string_view text) {
+  return parse_prefix(text, Leniency::Strict);
+}
 Result<IpPrefix> IpPrefix::parse_sloppy(std::string_view text) {
   return parse_prefix(text, Leniency::Sloppy);
 }
@@ -188,7 +195,8 @@ IpAddress IpPrefix::last() const {
   std::array<std::uint8_t, 16> bytes{};
   const auto raw = address_.bytes();
   for (std::size_t i = 0; i < raw.size(); ++i) {
-    const unsigned kept = std::min(8U, length_ > i * 8 ? length_ - static_cast<unsigned>(i) * 8 : 0U);
+    const unsigned kept =
+        std::min(8U, length_ > i * 8 ? length_ - static_cast<unsigned>(i) * 8 : 0U);
     bytes[i] = static_cast<std::uint8_t>(raw[i] | (0xffU >> kept));
   }
   return IpAddress::from_bytes({bytes.data(), raw.size()});
@@ -207,12 +215,14 @@ Result<SocketAddress> SocketAddress::parse(std::string_view text) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   auto address = IpAddress::parse_sloppy(host);
   auto port = parse_port(text.substr(colon + 1));
-  if (!address || !port || bracketed == (host.find(':') == std::string_view::npos)) return invalid();
+  if (!address || !port || bracketed == (host.find(':') == std::string_view::npos))
+    return invalid();
   return SocketAddress{.address = *address, .port = *port};
 }
 
 std::string SocketAddress::to_string() const {
-  return address.is_v4() ? fmt::format("{}:{}", address, port) : fmt::format("[{}]:{}", address, port);
+  return address.is_v4() ? fmt::format("{}:{}", address, port)
+                         : fmt::format("[{}]:{}", address, port);
 }
 
 }  // namespace fairlead

@@ -1,5 +1,6 @@
-// Addresses as values: IpFamily, IpAddress, IpPrefix, Port, Protocol, SocketAddress. No allocation, no I/O,
-// ordered and hashable, network byte order inside. Text is parsed here once and never carried further as a string.
+// Addresses as values: IpFamily, IpAddress, IpPrefix, Port, Protocol, SocketAddress. No allocation,
+// no I/O, ordered and hashable, network byte order inside. Text is parsed here once and never
+// carried further as a string.
 #pragma once
 
 #include <fmt/format.h>
@@ -21,9 +22,10 @@ enum class IpFamily : std::uint8_t { V4 = 4, V6 = 6 };
 std::string_view to_string(IpFamily family);  // "IPv4" / "IPv6", as in spec.ipFamilies
 
 enum class Protocol : std::uint8_t { Tcp = 6, Udp = 17, Sctp = 132 };  // the IANA numbers
-std::string_view to_string(Protocol protocol);                         // "TCP" as in Kubernetes objects
-std::string_view to_lower(Protocol protocol);                          // "tcp" as in rules
-std::optional<Protocol> parse_protocol(std::string_view text);         // exact upper case, as the API has it
+std::string_view to_string(Protocol protocol);  // "TCP" as in Kubernetes objects
+std::string_view to_lower(Protocol protocol);   // "tcp" as in rules
+std::optional<Protocol> parse_protocol(
+    std::string_view text);  // exact upper case, as the API has it
 
 // A transport port in host byte order. 0 means "none" where a type has no better way to say so.
 enum class Port : std::uint16_t {};
@@ -65,8 +67,8 @@ class IpAddress {
 
   // Strict: no leading zeros, no IPv4-mapped IPv6, no zone (RFC 5952 input, any valid spelling).
   static Result<IpAddress> parse(std::string_view text);
-  // Kubernetes' sloppy form: leading zeros in IPv4 octets are read as decimal ("010.0.0.1" is 10.0.0.1) and
-  // IPv4-mapped IPv6 becomes IPv4 (spec/kube-proxy 1.6).
+  // Kubernetes' sloppy form: leading zeros in IPv4 octets are read as decimal ("010.0.0.1"
+  // is 10.0.0.1) and IPv4-mapped IPv6 becomes IPv4 (spec/kube-proxy 1.6).
   static Result<IpAddress> parse_sloppy(std::string_view text);
 
   constexpr IpFamily family() const { return family_; }
@@ -139,7 +141,8 @@ template <>
 struct std::hash<fairlead::IpAddress> {
   std::size_t operator()(const fairlead::IpAddress& a) const noexcept {
     const auto bytes = a.bytes();
-    return std::hash<std::string_view>{}({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    return std::hash<std::string_view>{}(
+        {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
 };
 template <>
@@ -161,7 +164,8 @@ struct fmt::formatter<fairlead::IpAddress> : FairleadStringFormatter<fairlead::I
 template <>
 struct fmt::formatter<fairlead::IpPrefix> : FairleadStringFormatter<fairlead::IpPrefix> {};
 template <>
-struct fmt::formatter<fairlead::SocketAddress> : FairleadStringFormatter<fairlead::SocketAddress> {};
+struct fmt::formatter<fairlead::SocketAddress> : FairleadStringFormatter<fairlead::SocketAddress> {
+};
 template <>
 struct fmt::formatter<fairlead::Port> : fmt::formatter<std::uint16_t> {
   auto format(fairlead::Port port, fmt::format_context& ctx) const {

@@ -1,5 +1,6 @@
-// Logging at the edge: klog-style text ("I1123 04:05:06.123456   4242 file.cpp:69] \"msg\" key=\"value\"") or JSON
-// lines, to stderr. Level and format are set once by main; log calls are thread-safe. Nothing secret is ever passed here.
+// Logging at the edge: klog-style text ("I1123 04:05:06.123456   4242 file.cpp:69] \"msg\"
+// key=\"value\"") or JSON lines, to stderr. Level and format are set once by main; log calls are
+// thread-safe. Nothing secret is ever passed here.
 #pragma once
 
 #include <fmt/format.h>
@@ -43,7 +44,7 @@ void error(std::string_view message, std::initializer_list<Field> fields = {},
 
 // Pure: one line as configure() would print it, for tests.
 std::string format_line(Format format, Severity severity, std::string_view message,
-                        std::initializer_list<Field> fields, std::string_view timestamp_text, int pid,
-                        std::string_view file, unsigned line);
+                        std::initializer_list<Field> fields, std::string_view timestamp_text,
+                        int pid, std::string_view file, unsigned line);
 
 }  // namespace fairlead::log

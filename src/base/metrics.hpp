@@ -1,5 +1,5 @@
-// Metrics under kube-proxy's names. A Registry owns families; handles stay valid as long as it does. Thread-safe.
-// Thin over prometheus-cpp core so that its headers stay out of ours.
+// Metrics under kube-proxy's names. A Registry owns families; handles stay valid as long as it
+// does. Thread-safe. Thin over prometheus-cpp core so that its headers stay out of ours.
 #pragma once
 
 #include <map>

@@ -16,13 +16,14 @@ std::string_view trim(std::string_view text);  // spaces, tabs, CR, LF at both e
 std::string to_lower_ascii(std::string_view text);
 bool equals_ignore_case(std::string_view a, std::string_view b);  // ASCII
 
-// Whole-text decimal; nullopt on sign, blanks, overflow or surplus text ("-5" is allowed for signed).
+// Whole-text decimal; nullopt on sign, blanks, overflow or surplus text ("-5" is allowed for
+// signed).
 std::optional<std::uint64_t> parse_uint(std::string_view text);
 std::optional<std::int64_t> parse_int(std::string_view text);
 
-std::string base64_encode(std::span<const std::uint8_t> bytes);           // RFC 4648 with padding
-std::optional<std::string> base64_decode(std::string_view text);          // RFC 4648, padding required
-std::string hex_encode(std::span<const std::uint8_t> bytes);              // lower case
+std::string base64_encode(std::span<const std::uint8_t> bytes);   // RFC 4648 with padding
+std::optional<std::string> base64_decode(std::string_view text);  // RFC 4648, padding required
+std::string hex_encode(std::span<const std::uint8_t> bytes);      // lower case
 
 // RFC 1123 label (<=63, [a-z0-9-]) and subdomain (<=253, labels joined by '.').
 bool is_dns1123_label(std::string_view text);
