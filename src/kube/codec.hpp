@@ -1,6 +1,7 @@
-// JSON <-> the structs of objects.hpp. Decoding is for clients: unknown fields are ignored, absent ones get the API's
-// defaults, a field of the wrong type is an error naming its path ("spec.ports[0].port: not an integer").
-// Decoding runs on simdjson (on-demand style is the hot path: 10^5 endpoints at start); a Decoder keeps its buffers, one per thread.
+// JSON <-> the structs of objects.hpp. Decoding is for clients: unknown fields are ignored, absent
+// ones get the API's defaults, a field of the wrong type is an error naming its path
+// ("spec.ports[0].port: not an integer"). Decoding runs on simdjson (on-demand style is the hot
+// path: 10^5 endpoints at start); a Decoder keeps its buffers, one per thread.
 #pragma once
 
 #include <memory>
@@ -38,13 +39,15 @@ struct KindOf<Node> {
 };
 template <>
 struct KindOf<Namespace> {
-  static constexpr std::string_view kKind = "Namespace", kApiVersion = "v1", kResource = "namespaces";
+  static constexpr std::string_view kKind = "Namespace", kApiVersion = "v1",
+                                    kResource = "namespaces";
   static constexpr bool kNamespaced = false;
 };
 
 enum class WatchEventType { Added, Modified, Deleted, Bookmark, Error };
 
-// One line of a watch stream. For Bookmark only metadata is filled; for Error see `error` (410 becomes ErrorCode::Expired).
+// One line of a watch stream. For Bookmark only metadata is filled; for Error see `error` (410
+// becomes ErrorCode::Expired).
 template <class T>
 struct WatchEvent {
   WatchEventType type = WatchEventType::Added;
@@ -75,7 +78,8 @@ class Decoder {
   Result<ObjectList<T>> list(std::string_view json);
   template <class T>
   Result<WatchEvent<T>> watch_event(std::string_view json);
-  // A metav1.Status body as an Error (code from its reason and code); BadRequest-shaped text if it is not one.
+  // A metav1.Status body as an Error (code from its reason and code); BadRequest-shaped text if it
+  // is not one.
   Error status(std::string_view json, unsigned http_status);
 
  private:
@@ -83,15 +87,17 @@ class Decoder {
   std::unique_ptr<Impl> impl_;
 };
 
-// The object as compact JSON with kind and apiVersion, empty fields omitted; what a client POSTs or PUTs.
+// The object as compact JSON with kind and apiVersion, empty fields omitted; what a client POSTs or
+// PUTs.
 std::string encode(const Service& object);
 std::string encode(const EndpointSlice& object);
 std::string encode(const Pod& object);
 std::string encode(const Node& object);
 std::string encode(const Namespace& object);
 
-// Multi-document YAML or JSON (a manifest as kubectl reads it) to one compact JSON text per document. Comments and
-// empty documents vanish; errors name the line. YAML 1.1 scalars as kubectl sees them (on/yes are booleans).
+// Multi-document YAML or JSON (a manifest as kubectl reads it) to one compact JSON text per
+// document. Comments and empty documents vanish; errors name the line. YAML 1.1 scalars as kubectl
+// sees them (on/yes are booleans).
 Result<std::vector<std::string>> manifest_documents(std::string_view text);
 
 }  // namespace fairlead::kube

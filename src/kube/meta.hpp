@@ -1,6 +1,6 @@
-// Metadata common to all Kubernetes objects, as plain values. Only fields some part of Fairlead reads or writes are
-// here: these structs serve clients (proxy, controllers, lab). The API server keeps whole documents instead, so that
-// nothing a user stored is lost.
+// Metadata common to all Kubernetes objects, as plain values. Only fields some part of Fairlead
+// reads or writes are here: these structs serve clients (proxy, controllers, lab). The API server
+// keeps whole documents instead, so that nothing a user stored is lost.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
-// The five kinds of the main job as C++ values: Service, EndpointSlice, Pod, Node, Namespace. Field names follow the
-// API in snake_case; strings with a closed set of values become enums where the proxy decides by them. Absent and
-// empty are told apart (optional) only where Kubernetes tells them apart.
+// The five kinds of the main job as C++ values: Service, EndpointSlice, Pod, Node, Namespace. Field
+// names follow the API in snake_case; strings with a closed set of values become enums where the
+// proxy decides by them. Absent and empty are told apart (optional) only where Kubernetes tells
+// them apart.
 #pragma once
 
 #include <chrono>
@@ -15,7 +16,8 @@
 
 namespace fairlead::kube {
 
-// ---- core/v1 Service -------------------------------------------------------------------------------------------
+// ---- core/v1 Service
+// -------------------------------------------------------------------------------------------
 enum class ServiceType { ClusterIp, NodePort, LoadBalancer, ExternalName };
 enum class TrafficPolicy { Cluster, Local };
 
@@ -61,7 +63,8 @@ struct Service {
   bool operator==(const Service&) const = default;
 };
 
-// ---- discovery.k8s.io/v1 EndpointSlice ---------------------------------------------------------------------------
+// ---- discovery.k8s.io/v1 EndpointSlice
+// ---------------------------------------------------------------------------
 enum class AddressType { IPv4, IPv6, Fqdn };
 
 struct ObjectReference {
@@ -99,7 +102,8 @@ struct EndpointSlice {
   bool operator==(const EndpointSlice&) const = default;
 };
 
-// ---- core/v1 Pod -------------------------------------------------------------------------------------------------
+// ---- core/v1 Pod
+// -------------------------------------------------------------------------------------------------
 struct ContainerPort {
   std::string name;
   std::int32_t container_port = 0;
@@ -158,8 +162,8 @@ struct ContainerStatus {
   bool ready = false;
   std::int32_t restart_count = 0;
   bool running = false;
-  std::optional<int> exit_code;      // terminated
-  std::string waiting_reason;        // waiting, e.g. "CrashLoopBackOff"
+  std::optional<int> exit_code;  // terminated
+  std::string waiting_reason;    // waiting, e.g. "CrashLoopBackOff"
   bool operator==(const ContainerStatus&) const = default;
 };
 
@@ -180,7 +184,8 @@ struct Pod {
 };
 bool is_ready(const Pod& pod);  // condition Ready is True
 
-// ---- core/v1 Node, Namespace ---------------------------------------------------------------------------------------
+// ---- core/v1 Node, Namespace
+// ---------------------------------------------------------------------------------------
 struct NodeAddress {
   std::string type, address;  // "InternalIP", "ExternalIP", "Hostname"
   bool operator==(const NodeAddress&) const = default;

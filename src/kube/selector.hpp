@@ -1,4 +1,5 @@
-// Label selectors (spec/apiserver 2.7) and field selectors (2.8) as values: parsed once, matched many times.
+// Label selectors (spec/apiserver 2.7) and field selectors (2.8) as values: parsed once, matched
+// many times.
 #pragma once
 
 #include <string>

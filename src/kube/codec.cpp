@@ -1,0 +1,643 @@
+// Decoding: simdjson's DOM walked by a reader that remembers where it is and keeps the first error.
+// Absent and null leave the struct's default; a wrong type is an error that names the path.
+#include "kube/codec.hpp"
+
+#include <simdjson.h>
+
+#include <limits>
+
+namespace fairlead::kube {
+namespace {
+
+namespace dom = simdjson::dom;
+
+struct Diagnosis {
+  std::optional<Error> error;  // the first one wins
+};
+
+// A JSON value and the way to it; lives on the stack of the walk.
+class Cursor {
+ public:
+  Cursor(dom::element value, Diagnosis* diagnosis) : value_(value), diagnosis_(diagnosis) {}
+  Cursor(dom::element value, const Cursor* parent, std::string_view key)
+      : value_(value), diagnosis_(parent->diagnosis_), parent_(parent), key_(key) {}
+  Cursor(dom::element value, const Cursor* parent, std::size_t index)
+      : value_(value), diagnosis_(parent->diagnosis_), parent_(parent), index_(index) {}
+
+  bool is_null() const { return value_.is_null(); }
+  bool is_string() const { return value_.is_string(); }
+  bool failed() const { return diagnosis_->error.has_value(); }
+
+  void fail(std::string_view what) const {
+    if (!diagnosis_->error)
+      diagnosis_->error = make_error(ErrorCode::Invalid, "{}: {}", path(), what);
+  }
+
+  std::optional<dom::element> object_field(std::string_view key) const {
+    dom::object object;
+    if (value_.get(object) != simdjson::SUCCESS) {
+      fail("not an object");
+      return std::nullopt;
+    }
+    dom::element found;
+    if (object.at_key(key).get(found) != simdjson::SUCCESS || found.is_null()) return std::nullopt;
+    return found;
+  }
+
+  std::string_view text() const {
+    std::string_view out;
+    if (value_.get(out) != simdjson::SUCCESS) fail("not a string");
+    return out;
+  }
+
+  std::int64_t integer(std::int64_t low, std::int64_t high) const {
+    std::int64_t out = 0;
+    if (value_.get(out) != simdjson::SUCCESS) {
+      fail("not an integer");
+    } else if (out < low || out > high) {
+      fail(fmt::format("{} is not within {} to {}", out, low, high));
+      out = 0;
+    }
+    return out;
+  }
+
+  bool boolean() const {
+    bool out = false;
+    if (value_.get(out) != simdjson::SUCCESS) fail("not a boolean");
+    return out;
+  }
+
+  template <class Each>
+  void each_item(const Each& each) const {
+    dom::array array;
+    if (value_.get(array) != simdjson::SUCCESS) {
+      fail("not a list");
+      return;
+    }
+    std::size_t i = 0;
+    for (const dom::element item : array) {
+      each(Cursor(item, this, i++));
+      if (failed()) return;
+    }
+  }
+
+  template <class Each>
+  void each_member(const Each& each) const {
+    dom::object object;
+    if (value_.get(object) != simdjson::SUCCESS) {
+      fail("not an object");
+      return;
+    }
+    for (const auto [key, member] : object) {
+      each(key, Cursor(member, this, key));
+      if (failed()) return;
+    }
+  }
+
+ private:
+  std::string path() const {
+    if (parent_ == nullptr) return "object";
+    std::string before = parent_->parent_ == nullptr ? "" : parent_->path();
+    if (index_) return before + fmt::format("[{}]", *index_);
+    return before.empty() ? std::string(key_) : before + "." + std::string(key_);
+  }
+
+  dom::element value_;
+  Diagnosis* diagnosis_;
+  const Cursor* parent_ = nullptr;
+  std::string_view key_;
+  std::optional<std::size_t> index_;
+};
+
+// read(cursor, target): one overload a type; every struct is a list of fields.
+void read(const Cursor& c, std::string& out) { out = c.text(); }
+void read(const Cursor& c, bool& out) { out = c.boolean(); }
+void read(const Cursor& c, std::int32_t& out) {
+  out = static_cast<std::int32_t>(c.integer(std::numeric_limits<std::int32_t>::min(),
+                                            std::numeric_limits<std::int32_t>::max()));
+}
+void read(const Cursor& c, std::int64_t& out) {
+  out =
+      c.integer(std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
+}
+void read(const Cursor& c, std::uint16_t& out) {
+  out = static_cast<std::uint16_t>(c.integer(0, 65535));
+}
+void read(const Cursor& c, std::chrono::seconds& out) {
+  out = std::chrono::seconds{c.integer(0, std::numeric_limits<std::int32_t>::max())};
+}
+void read(const Cursor& c, WallTime& out) {
+  if (auto t = parse_rfc3339(c.text())) {
+    out = *t;
+  } else if (!c.failed()) {
+    c.fail(t.error().message);
+  }
+}
+void read(const Cursor& c, Protocol& out) {
+  const std::string_view text = c.text();
+  if (const auto p = parse_protocol(text)) {
+    out = *p;
+  } else if (!text.empty()) {
+    c.fail(fmt::format("\"{}\" is not TCP, UDP or SCTP", text));
+  }
+}
+void read(const Cursor& c, IntOrString& out) {
+  if (c.is_string()) {
+    out = std::string(c.text());
+  } else {
+    std::int32_t number = 0;
+    read(c, number);
+    out = number;
+  }
+}
+
+// Enumerations whose values nobody here knows keep their default: newer servers may send more.
+template <class E>
+struct Word {
+  std::string_view text;
+  E value;
+};
+template <class E, std::size_t N>
+void read_word(const Cursor& c, E& out, const Word<E> (&words)[N]) {
+  const std::string_view text = c.text();
+  for (const Word<E>& word : words) {
+    if (word.text == text) out = word.value;
+  }
+}
+void read(const Cursor& c, ServiceType& out) {
+  read_word(c, out,
+            {Word<ServiceType>{"ClusterIP", ServiceType::ClusterIp},
+             Word<ServiceType>{"NodePort", ServiceType::NodePort},
+             Word<ServiceType>{"LoadBalancer", ServiceType::LoadBalancer},
+             Word<ServiceType>{"ExternalName", ServiceType::ExternalName}});
+}
+void read(const Cursor& c, TrafficPolicy& out) {
+  read_word(c, out,
+            {Word<TrafficPolicy>{"Cluster", TrafficPolicy::Cluster},
+             Word<TrafficPolicy>{"Local", TrafficPolicy::Local}});
+}
+void read(const Cursor& c, IpFamily& out) {
+  read_word(c, out, {Word<IpFamily>{"IPv4", IpFamily::V4}, Word<IpFamily>{"IPv6", IpFamily::V6}});
+}
+void read(const Cursor& c, AddressType& out) {
+  read_word(
+      c, out,
+      {Word<AddressType>{"IPv4", AddressType::IPv4}, Word<AddressType>{"IPv6", AddressType::IPv6},
+       Word<AddressType>{"FQDN", AddressType::Fqdn}});
+}
+void read(const Cursor& c, PodPhase& out) {
+  read_word(
+      c, out,
+      {Word<PodPhase>{"Pending", PodPhase::Pending}, Word<PodPhase>{"Running", PodPhase::Running},
+       Word<PodPhase>{"Succeeded", PodPhase::Succeeded}, Word<PodPhase>{"Failed", PodPhase::Failed},
+       Word<PodPhase>{"Unknown", PodPhase::Unknown}});
+}
+
+template <class T>
+void read(const Cursor& c, std::optional<T>& out);
+template <class T>
+void read(const Cursor& c, std::vector<T>& out);
+void read(const Cursor& c, StringMap& out) {
+  c.each_member([&](std::string_view key, const Cursor& value) { out.emplace(key, value.text()); });
+}
+
+template <class T>
+void field(const Cursor& object, std::string_view key, T& out) {
+  if (object.failed()) return;
+  if (const auto found = object.object_field(key)) read(Cursor(*found, &object, key), out);
+}
+// A member object without a struct of its own: its fields are read by `each`.
+template <class Each>
+void nested(const Cursor& object, std::string_view key, const Each& each) {
+  if (object.failed()) return;
+  if (const auto found = object.object_field(key)) each(Cursor(*found, &object, key));
+}
+
+void read(const Cursor& c, OwnerReference& out) {
+  field(c, "apiVersion", out.api_version);
+  field(c, "kind", out.kind);
+  field(c, "name", out.name);
+  field(c, "uid", out.uid);
+  field(c, "controller", out.controller);
+  field(c, "blockOwnerDeletion", out.block_owner_deletion);
+}
+
+void read(const Cursor& c, ObjectMeta& out) {
+  field(c, "name", out.name);
+  field(c, "generateName", out.generate_name);
+  field(c, "namespace", out.namespace_);
+  field(c, "uid", out.uid);
+  field(c, "resourceVersion", out.resource_version);
+  field(c, "creationTimestamp", out.creation_timestamp);
+  field(c, "deletionTimestamp", out.deletion_timestamp);
+  field(c, "deletionGracePeriodSeconds", out.deletion_grace_period_seconds);
+  field(c, "labels", out.labels);
+  field(c, "annotations", out.annotations);
+  field(c, "ownerReferences", out.owner_references);
+  field(c, "finalizers", out.finalizers);
+}
+
+void read(const Cursor& c, ServicePort& out) {
+  field(c, "name", out.name);
+  field(c, "protocol", out.protocol);
+  field(c, "port", out.port);
+  field(c, "targetPort", out.target_port);
+  field(c, "nodePort", out.node_port);
+  field(c, "appProtocol", out.app_protocol);
+}
+
+void read(const Cursor& c, LoadBalancerIngress& out) {
+  field(c, "ip", out.ip);
+  field(c, "hostname", out.hostname);
+  field(c, "ipMode", out.ip_mode);
+}
+
+void read_service_spec(const Cursor& c, Service& out) {
+  field(c, "type", out.type);
+  field(c, "ports", out.ports);
+  field(c, "selector", out.selector);
+  field(c, "clusterIP", out.cluster_ip);
+  field(c, "clusterIPs", out.cluster_ips);
+  field(c, "ipFamilies", out.ip_families);
+  field(c, "externalIPs", out.external_ips);
+  field(c, "externalName", out.external_name);
+  field(c, "loadBalancerIP", out.load_balancer_ip);
+  field(c, "loadBalancerSourceRanges", out.load_balancer_source_ranges);
+  field(c, "externalTrafficPolicy", out.external_traffic_policy);
+  field(c, "internalTrafficPolicy", out.internal_traffic_policy);
+  field(c, "healthCheckNodePort", out.health_check_node_port);
+  field(c, "publishNotReadyAddresses", out.publish_not_ready_addresses);
+  field(c, "trafficDistribution", out.traffic_distribution);
+  std::string affinity;
+  field(c, "sessionAffinity", affinity);
+  out.client_ip_affinity = affinity == "ClientIP";
+  nested(c, "sessionAffinityConfig", [&](const Cursor& config) {
+    nested(config, "clientIP",
+           [&](const Cursor& client) { field(client, "timeoutSeconds", out.affinity_timeout); });
+  });
+}
+
+void read(const Cursor& c, Service& out) {
+  field(c, "metadata", out.metadata);
+  nested(c, "spec", [&](const Cursor& spec) { read_service_spec(spec, out); });
+  nested(c, "status", [&](const Cursor& status) {
+    nested(status, "loadBalancer", [&](const Cursor& lb) { field(lb, "ingress", out.ingress); });
+  });
+}
+
+void read(const Cursor& c, ObjectReference& out) {
+  field(c, "kind", out.kind);
+  field(c, "namespace", out.namespace_);
+  field(c, "name", out.name);
+  field(c, "uid", out.uid);
+}
+
+// hints.forZones and hints.forNodes are lists of {name}.
+void read_names(const Cursor& c, std::string_view key, std::vector<std::string>& out) {
+  nested(c, key, [&](const Cursor& list) {
+    list.each_item([&](const Cursor& item) { field(item, "name", out.emplace_back()); });
+  });
+}
+
+void read(const Cursor& c, Endpoint& out) {
+  field(c, "addresses", out.addresses);
+  nested(c, "conditions", [&](const Cursor& conditions) {
+    field(conditions, "ready", out.ready);
+    field(conditions, "serving", out.serving);
+    field(conditions, "terminating", out.terminating);
+  });
+  field(c, "hostname", out.hostname);
+  field(c, "nodeName", out.node_name);
+  field(c, "zone", out.zone);
+  field(c, "targetRef", out.target_ref);
+  nested(c, "hints", [&](const Cursor& hints) {
+    read_names(hints, "forZones", out.zone_hints);
+    read_names(hints, "forNodes", out.node_hints);
+  });
+}
+
+void read(const Cursor& c, EndpointPort& out) {
+  field(c, "name", out.name);
+  field(c, "protocol", out.protocol);
+  field(c, "port", out.port);
+  field(c, "appProtocol", out.app_protocol);
+}
+
+void read(const Cursor& c, EndpointSlice& out) {
+  field(c, "metadata", out.metadata);
+  field(c, "addressType", out.address_type);
+  field(c, "endpoints", out.endpoints);
+  field(c, "ports", out.ports);
+}
+
+void read(const Cursor& c, ContainerPort& out) {
+  field(c, "name", out.name);
+  field(c, "containerPort", out.container_port);
+  field(c, "protocol", out.protocol);
+}
+
+void read(const Cursor& c, EnvVar& out) {
+  field(c, "name", out.name);
+  field(c, "value", out.value);
+}
+
+void read(const Cursor& c, Probe& out) {
+  nested(c, "tcpSocket", [&](const Cursor& tcp) {
+    Probe::TcpSocket action;
+    field(tcp, "port", action.port);
+    out.action = action;
+  });
+  nested(c, "httpGet", [&](const Cursor& http) {
+    Probe::HttpGet action;
+    field(http, "path", action.path);
+    field(http, "port", action.port);
+    field(http, "scheme", action.scheme);
+    nested(http, "httpHeaders", [&](const Cursor& headers) {
+      headers.each_item([&](const Cursor& item) {
+        auto& [name, value] = action.headers.emplace_back();
+        field(item, "name", name);
+        field(item, "value", value);
+      });
+    });
+    out.action = action;
+  });
+  nested(c, "exec", [&](const Cursor& exec) {
+    Probe::Exec action;
+    field(exec, "command", action.command);
+    out.action = action;
+  });
+  field(c, "initialDelaySeconds", out.initial_delay);
+  field(c, "periodSeconds", out.period);
+  field(c, "timeoutSeconds", out.timeout);
+  field(c, "successThreshold", out.success_threshold);
+  field(c, "failureThreshold", out.failure_threshold);
+}
+
+void read(const Cursor& c, Container& out) {
+  field(c, "name", out.name);
+  field(c, "image", out.image);
+  field(c, "command", out.command);
+  field(c, "args", out.args);
+  field(c, "workingDir", out.working_dir);
+  field(c, "env", out.env);
+  field(c, "ports", out.ports);
+  field(c, "readinessProbe", out.readiness_probe);
+  field(c, "restartPolicy", out.restart_policy);
+}
+
+void read(const Cursor& c, Condition& out) {
+  field(c, "type", out.type);
+  field(c, "status", out.status);
+  field(c, "reason", out.reason);
+  field(c, "message", out.message);
+  field(c, "lastTransitionTime", out.last_transition_time);
+}
+
+void read(const Cursor& c, ContainerStatus& out) {
+  field(c, "name", out.name);
+  field(c, "ready", out.ready);
+  field(c, "restartCount", out.restart_count);
+  nested(c, "state", [&](const Cursor& state) {
+    nested(state, "running", [&](const Cursor&) { out.running = true; });
+    nested(state, "waiting",
+           [&](const Cursor& waiting) { field(waiting, "reason", out.waiting_reason); });
+    nested(state, "terminated", [&](const Cursor& ended) {
+      std::int32_t code = 0;
+      field(ended, "exitCode", code);
+      out.exit_code = code;
+    });
+  });
+}
+
+void read(const Cursor& c, Pod& out) {
+  field(c, "metadata", out.metadata);
+  nested(c, "spec", [&](const Cursor& spec) {
+    field(spec, "nodeName", out.node_name);
+    field(spec, "containers", out.containers);
+    field(spec, "initContainers", out.init_containers);
+    field(spec, "restartPolicy", out.restart_policy);
+    field(spec, "hostname", out.hostname);
+    field(spec, "subdomain", out.subdomain);
+    field(spec, "hostNetwork", out.host_network);
+    field(spec, "terminationGracePeriodSeconds", out.termination_grace_period_seconds);
+  });
+  nested(c, "status", [&](const Cursor& status) {
+    field(status, "phase", out.phase);
+    field(status, "podIP", out.pod_ip);
+    field(status, "hostIP", out.host_ip);
+    nested(status, "podIPs", [&](const Cursor& ips) {
+      ips.each_item([&](const Cursor& item) { field(item, "ip", out.pod_ips.emplace_back()); });
+    });
+    field(status, "conditions", out.conditions);
+    field(status, "containerStatuses", out.container_statuses);
+  });
+}
+
+void read(const Cursor& c, NodeAddress& out) {
+  field(c, "type", out.type);
+  field(c, "address", out.address);
+}
+
+void read(const Cursor& c, Taint& out) {
+  field(c, "key", out.key);
+  field(c, "value", out.value);
+  field(c, "effect", out.effect);
+}
+
+void read(const Cursor& c, Node& out) {
+  field(c, "metadata", out.metadata);
+  nested(c, "spec", [&](const Cursor& spec) {
+    field(spec, "podCIDRs", out.pod_cidrs);
+    std::string pod_cidr;
+    field(spec, "podCIDR", pod_cidr);
+    if (out.pod_cidrs.empty() && !pod_cidr.empty()) out.pod_cidrs.push_back(pod_cidr);
+    field(spec, "taints", out.taints);
+    field(spec, "unschedulable", out.unschedulable);
+  });
+  nested(c, "status", [&](const Cursor& status) {
+    field(status, "addresses", out.addresses);
+    field(status, "conditions", out.conditions);
+  });
+}
+
+void read(const Cursor& c, Namespace& out) {
+  field(c, "metadata", out.metadata);
+  nested(c, "status", [&](const Cursor& status) { field(status, "phase", out.phase); });
+}
+
+template <class T>
+void read(const Cursor& c, std::optional<T>& out) {
+  read(c, out.emplace());
+}
+template <class T>
+void read(const Cursor& c, std::vector<T>& out) {
+  c.each_item([&](const Cursor& item) { read(item, out.emplace_back()); });
+}
+
+// The body of a metav1.Status. Its reason is finer than its code; an unknown reason falls back to
+// the code.
+ErrorCode code_of(std::string_view reason, std::int64_t http_status) {
+  constexpr ErrorCode kByReason[] = {
+      ErrorCode::Invalid,   ErrorCode::BadRequest, ErrorCode::Unauthorized,
+      ErrorCode::Forbidden, ErrorCode::NotFound,   ErrorCode::AlreadyExists,
+      ErrorCode::Conflict,  ErrorCode::Expired,    ErrorCode::Timeout};
+  for (const ErrorCode code : kByReason) {
+    if (to_string(code) == reason) return code;
+  }
+  switch (http_status) {
+    case 400:
+      return ErrorCode::BadRequest;
+    case 401:
+      return ErrorCode::Unauthorized;
+    case 403:
+      return ErrorCode::Forbidden;
+    case 404:
+      return ErrorCode::NotFound;
+    case 409:
+      return ErrorCode::Conflict;
+    case 410:
+      return ErrorCode::Expired;
+    case 413:
+      return ErrorCode::TooLarge;
+    case 406:
+    case 415:
+      return ErrorCode::Unsupported;
+    case 422:
+      return ErrorCode::Invalid;
+    case 429:
+      return ErrorCode::Exhausted;
+    case 503:
+      return ErrorCode::Unavailable;
+    case 504:
+      return ErrorCode::Timeout;
+    default:
+      return ErrorCode::Internal;
+  }
+}
+
+Error read_status(const Cursor& c, std::int64_t http_status) {
+  std::string message, reason;
+  std::int64_t code = http_status;
+  field(c, "message", message);
+  field(c, "reason", reason);
+  field(c, "code", code);
+  if (message.empty()) message = reason.empty() ? fmt::format("status {}", code) : reason;
+  return Error{.code = code_of(reason, code), .message = std::move(message)};
+}
+
+std::optional<WatchEventType> event_type(std::string_view text) {
+  if (text == "ADDED") return WatchEventType::Added;
+  if (text == "MODIFIED") return WatchEventType::Modified;
+  if (text == "DELETED") return WatchEventType::Deleted;
+  if (text == "BOOKMARK") return WatchEventType::Bookmark;
+  if (text == "ERROR") return WatchEventType::Error;
+  return std::nullopt;
+}
+
+constexpr std::size_t kKeptCapacity = 256 * 1024;  // bytes of buffer kept between documents
+
+}  // namespace
+
+struct Decoder::Impl {
+  dom::parser parser;
+
+  Result<dom::element> parse(std::string_view json) {
+    // A large page must not make its buffers stay: the process lives for months.
+    if (parser.capacity() > kKeptCapacity && json.size() < kKeptCapacity) parser = dom::parser();
+    dom::element root;
+    if (const auto code = parser.parse(json.data(), json.size()).get(root);
+        code != simdjson::SUCCESS) {
+      return make_error(ErrorCode::BadRequest, "not JSON: {}", simdjson::error_message(code));
+    }
+    return root;
+  }
+};
+
+Decoder::Decoder() : impl_(std::make_unique<Impl>()) {}
+Decoder::~Decoder() = default;
+Decoder::Decoder(Decoder&&) noexcept = default;
+Decoder& Decoder::operator=(Decoder&&) noexcept = default;
+
+template <class T>
+Result<T> Decoder::object(std::string_view json) {
+  FAIRLEAD_TRY(root, impl_->parse(json));
+  Diagnosis diagnosis;
+  const Cursor cursor(root, &diagnosis);
+  std::string kind;
+  field(cursor, "kind", kind);
+  if (!kind.empty() && kind != KindOf<T>::kKind) {
+    return make_error(ErrorCode::Invalid, "kind: \"{}\" where {} was expected", kind,
+                      KindOf<T>::kKind);
+  }
+  T out;
+  read(cursor, out);
+  if (diagnosis.error) return *diagnosis.error;
+  return out;
+}
+
+template <class T>
+Result<ObjectList<T>> Decoder::list(std::string_view json) {
+  FAIRLEAD_TRY(root, impl_->parse(json));
+  Diagnosis diagnosis;
+  const Cursor cursor(root, &diagnosis);
+  ObjectList<T> out;
+  nested(cursor, "metadata", [&](const Cursor& metadata) {
+    field(metadata, "resourceVersion", out.resource_version);
+    field(metadata, "continue", out.continue_token);
+  });
+  field(cursor, "items", out.items);
+  if (diagnosis.error) return *diagnosis.error;
+  return out;
+}
+
+template <class T>
+Result<WatchEvent<T>> Decoder::watch_event(std::string_view json) {
+  FAIRLEAD_TRY(root, impl_->parse(json));
+  Diagnosis diagnosis;
+  const Cursor cursor(root, &diagnosis);
+  std::string type_text;
+  field(cursor, "type", type_text);
+  const auto type = event_type(type_text);
+  if (!type) return make_error(ErrorCode::Invalid, "type: \"{}\" is no watch event", type_text);
+  WatchEvent<T> out{.type = *type};
+  nested(cursor, "object", [&](const Cursor& object) {
+    if (*type == WatchEventType::Error) {
+      out.error = read_status(object, 500);
+    } else if (*type == WatchEventType::Bookmark) {
+      field(object, "metadata", out.object.metadata);
+      out.initial_events_end =
+          out.object.metadata.annotations.contains("k8s.io/initial-events-end");
+    } else {
+      read(object, out.object);
+    }
+  });
+  if (diagnosis.error) return *diagnosis.error;
+  return out;
+}
+
+Error Decoder::status(std::string_view json, unsigned http_status) {
+  auto root = impl_->parse(json);
+  if (!root)
+    return Error{.code = code_of("", http_status),
+                 .message = fmt::format("HTTP status {}", http_status)};
+  Diagnosis diagnosis;
+  return read_status(Cursor(*root, &diagnosis), http_status);
+}
+
+template Result<Service> Decoder::object<Service>(std::string_view);
+template Result<EndpointSlice> Decoder::object<EndpointSlice>(std::string_view);
+template Result<Pod> Decoder::object<Pod>(std::string_view);
+template Result<Node> Decoder::object<Node>(std::string_view);
+template Result<Namespace> Decoder::object<Namespace>(std::string_view);
+template Result<ObjectList<Service>> Decoder::list<Service>(std::string_view);
+template Result<ObjectList<EndpointSlice>> Decoder::list<EndpointSlice>(std::string_view);
+template Result<ObjectList<Pod>> Decoder::list<Pod>(std::string_view);
+template Result<ObjectList<Node>> Decoder::list<Node>(std::string_view);
+template Result<ObjectList<Namespace>> Decoder::list<Namespace>(std::string_view);
+template Result<WatchEvent<Service>> Decoder::watch_event<Service>(std::string_view);
+template Result<WatchEvent<EndpointSlice>> Decoder::watch_event<EndpointSlice>(std::string_view);
+template Result<WatchEvent<Pod>> Decoder::watch_event<Pod>(std::string_view);
+template Result<WatchEvent<Node>> Decoder::watch_event<Node>(std::string_view);
+template Result<WatchEvent<Namespace>> Decoder::watch_event<Namespace>(std::string_view);
+
+}  // namespace fairlead::kube
