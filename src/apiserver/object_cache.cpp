@@ -1,0 +1,247 @@
+#include "apiserver/object_cache.hpp"
+
+#include <algorithm>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "base/log.hpp"
+
+namespace fairlead::apiserver {
+
+// One change, kept for watches that start later. Both states are kept to resolve selector
+// transitions.
+struct Watcher::Past {
+  EventType type = EventType::Added;
+  Revision revision = 0;
+  ObjectPtr object;    // Deleted: the last state, at the revision of the deletion
+  ObjectPtr previous;  // null for Added
+  // The previous state at this event's revision, for watchers whose selector it stops matching;
+  // made on demand.
+  mutable ObjectPtr left;
+
+  std::size_t bytes() const {
+    return object->json->size() + (previous == nullptr ? 0 : previous->json->size());
+  }
+  ObjectPtr left_view() const {
+    if (left == nullptr) left = at_revision(*previous, revision);
+    return left;
+  }
+};
+
+namespace {
+
+Result<Document> parse_stored(std::string_view stored, std::string_view key) {
+  boost::json::error_code failed;
+  boost::json::value value = boost::json::parse(stored, failed, {}, {.max_depth = 128});
+  if (failed || !value.is_object()) {
+    return make_error(ErrorCode::Internal, "stored value of {} is no JSON object", key);
+  }
+  return std::move(value.get_object());
+}
+
+kube::StringMap string_map(const Document* object) {
+  kube::StringMap out;
+  if (object == nullptr) return out;
+  for (const auto& [key, value] : *object) {
+    if (const auto* text = value.if_string()) out.emplace(key, *text);
+  }
+  return out;
+}
+
+}  // namespace
+
+Document CachedObject::document() const {
+  auto parsed = parse_stored(*json, key);
+  check(parsed.has_value(), "a cached object is JSON that was serialised here");
+  ensure_object(*parsed, "metadata").erase("resourceVersion");
+  return *std::move(parsed);
+}
+
+Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string& key,
+                                     std::string_view stored, Revision revision) {
+  FAIRLEAD_TRY(document, parse_stored(stored, key));
+  auto out = std::make_shared<CachedObject>();
+  out->key = key;
+  out->revision = revision;
+  out->ns = string_at(document, "metadata.namespace");
+  out->name = string_at(document, "metadata.name");
+  out->labels = string_map(object_at(document, "metadata.labels"));
+  out->terminating = !string_at(document, "metadata.deletionTimestamp").empty();
+  out->fields = strategy.selectable_fields(document);
+  out->fields.emplace_back("metadata.name", out->name);
+  if (strategy.info().namespaced) out->fields.emplace_back("metadata.namespace", out->ns);
+  ensure_object(document, "metadata")["resourceVersion"] = std::to_string(revision);
+  out->json = std::make_shared<const std::string>(boost::json::serialize(document));
+  return ObjectPtr(std::move(out));
+}
+
+ObjectPtr at_revision(const CachedObject& object, Revision revision) {
+  auto out = std::make_shared<CachedObject>(object);
+  Document document = object.document();
+  ensure_object(document, "metadata")["resourceVersion"] = std::to_string(revision);
+  out->revision = revision;
+  out->json = std::make_shared<const std::string>(boost::json::serialize(document));
+  return out;
+}
+
+bool Selection::matches(const CachedObject& object) const {
+  if (!ns.empty() && object.ns != ns) return false;
+  for (const kube::FieldTerm& term : fields) {
+    const auto found =
+        std::ranges::find(object.fields, term.field, &std::pair<std::string, std::string>::first);
+    const bool equal =
+        found != object.fields.end() ? found->second == term.value : term.value.empty();
+    if (equal == term.negated) return false;
+  }
+  return labels.empty() || labels.matches(object.labels);
+}
+
+// ---- Watcher
+
+Watcher::Watcher(ObjectCache& cache, Selection selection, Revision after, io::Executor executor)
+    : cache_(cache), selection_(std::move(selection)), after_(after), wake_(std::move(executor)) {
+  cache_.watchers_.push_back(this);
+}
+
+Watcher::~Watcher() { cache_.watchers_.remove(this); }
+
+std::vector<WatchedEvent> Watcher::take() {
+  std::vector<WatchedEvent> out(std::make_move_iterator(queue_.begin()),
+                                std::make_move_iterator(queue_.end()));
+  queue_.clear();
+  return out;
+}
+
+Revision Watcher::passed() const { return std::max(after_, cache_.revision()); }
+
+void Watcher::offer(const Past& past) {
+  if (past.revision <= after_ || cut_off_) return;
+  const bool before = past.previous != nullptr && selection_.matches(*past.previous);
+  const bool after = past.type != EventType::Deleted && selection_.matches(*past.object);
+  if (before && after) return push({.type = EventType::Modified, .object = past.object});
+  if (after) return push({.type = EventType::Added, .object = past.object});
+  if (!before) return;
+  push({.type = EventType::Deleted,
+        .object = past.type == EventType::Deleted ? past.object : past.left_view()});
+}
+
+void Watcher::push(WatchedEvent event) {
+  if (queue_.size() >= ObjectCache::kMaxQueued) {
+    cut_off_ = true;
+    queue_.clear();
+  } else {
+    queue_.push_back(std::move(event));
+  }
+  wake_.notify();
+}
+
+// ---- ObjectCache
+
+ObjectCache::ObjectCache(const Strategy& strategy, io::Executor executor)
+    : strategy_(strategy), executor_(std::move(executor)) {}
+
+ObjectCache::~ObjectCache() { check(watchers_.empty(), "watches end before their cache"); }
+
+Result<void> ObjectCache::load(const ListPage& page) {
+  for (const KeyValue& item : page.items) {
+    FAIRLEAD_TRY(object, make_cached_object(strategy_, item.key, *item.value, item.mod_revision));
+    last_change_ = std::max(last_change_, item.mod_revision);
+    objects_.emplace(item.key, std::move(object));
+  }
+  revision_ = page.revision;
+  oldest_ = page.revision;
+  return {};
+}
+
+void ObjectCache::apply(const EventBatch& batch) {
+  for (const StoreEvent& event : batch.events) apply_one(event);
+  revision_ = batch.revision;
+  for (io::Event* waiter : waiters_) waiter->notify();
+}
+
+void ObjectCache::apply_one(const StoreEvent& event) {
+  auto past = std::make_shared<Watcher::Past>();
+  past->revision = event.revision;
+  past->previous = find(event.key);
+  if (event.value == nullptr) {
+    if (past->previous == nullptr) return;
+    past->type = EventType::Deleted;
+    past->object = at_revision(*past->previous, event.revision);
+    objects_.erase(event.key);
+  } else {
+    auto object = make_cached_object(strategy_, event.key, *event.value, event.revision);
+    if (!object) {
+      log::error("Stored object cannot be served",
+                 {{"err", object.error()}, {"revision", event.revision}});
+      return;
+    }
+    past->type = past->previous == nullptr ? EventType::Added : EventType::Modified;
+    past->object = *object;
+    objects_.insert_or_assign(event.key, *std::move(object));
+  }
+  last_change_ = event.revision;
+  for (Watcher* watcher : watchers_) watcher->offer(*past);
+  remember(std::move(past));
+}
+
+void ObjectCache::remember(std::shared_ptr<const Watcher::Past> past) {
+  ring_bytes_ += past->bytes();
+  ring_.push_back(std::move(past));
+  while (ring_.size() > kMaxRingEvents || ring_bytes_ > kMaxRingBytes) {
+    ring_bytes_ -= ring_.front()->bytes();
+    oldest_ = ring_.front()->revision;
+    ring_.pop_front();
+  }
+}
+
+ObjectPtr ObjectCache::find(std::string_view key) const {
+  const auto found = objects_.find(key);
+  return found == objects_.end() ? nullptr : found->second;
+}
+
+ObjectCache::Page ObjectCache::list(const Selection& selection, std::string_view from,
+                                    std::size_t limit) const {
+  const ResourceInfo& info = strategy_.info();
+  const std::string prefix = info.namespaced && !selection.ns.empty()
+                                 ? info.storage_prefix + selection.ns + "/"
+                                 : info.storage_prefix;
+  const auto end = objects_.lower_bound(prefix_end(prefix));
+  auto here = objects_.lower_bound(from > prefix ? from : std::string_view(prefix));
+  Page page;
+  for (; here != end; ++here) {
+    if (!selection.matches(*here->second)) continue;
+    if (limit != 0 && page.items.size() == limit) break;
+    page.items.push_back(here->second);
+  }
+  if (here == end) return page;
+  page.next = here->first;
+  if (!selection.selects()) page.remaining = static_cast<std::size_t>(std::distance(here, end));
+  return page;
+}
+
+ApiResult<std::unique_ptr<Watcher>> ObjectCache::watch(Selection selection, Revision after) {
+  if (after < oldest_) {
+    return expired(fmt::format("too old resource version: {} ({})", after, oldest_ + 1));
+  }
+  auto watcher =
+      std::unique_ptr<Watcher>(new Watcher(*this, std::move(selection), after, executor_));
+  const auto first =
+      std::ranges::upper_bound(ring_, after, {}, [](const auto& past) { return past->revision; });
+  for (auto it = first; it != ring_.end(); ++it) watcher->offer(**it);
+  return watcher;
+}
+
+io::Task<bool> ObjectCache::wait_for(Revision wanted, std::chrono::steady_clock::time_point until) {
+  struct Registered {
+    std::list<io::Event*>& list;
+    std::list<io::Event*>::iterator here;
+    ~Registered() { list.erase(here); }
+  };
+  io::Event arrived(executor_);
+  const Registered registered{.list = waiters_, .here = waiters_.insert(waiters_.end(), &arrived)};
+  bool in_time = true;
+  while (in_time && revision_ < wanted) in_time = co_await arrived.wait_until(until);
+  co_return revision_ >= wanted;
+}
+
+}  // namespace fairlead::apiserver

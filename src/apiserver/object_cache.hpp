@@ -1,0 +1,165 @@
+// ObjectCache: the objects of one resource in memory, fed by a watch of the store; lists and
+// watches are served from here. An object's JSON (with kind, apiVersion and resourceVersion) is
+// made once and shared by every reader.
+//
+// Owned by the Registry; loop thread only. What it guarantees:
+//  - It is at revision() for *every* resource: foreign changes advance it too, so bookmarks and
+//  consistent lists need no store.
+//  - A watcher sees every matching change above its start exactly once, in order, with selector
+//  transitions resolved. If it
+//    cannot keep up (kMaxQueued), it is cut off and told so; nothing is ever skipped silently.
+//  - The ring of past events is complete above oldest(); a watch from below that gets Expired.
+// Not here: HTTP, encodings other than JSON, old snapshots (the store has those).
+#pragma once
+
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "apiserver/status.hpp"
+#include "apiserver/store/store.hpp"
+#include "apiserver/strategy.hpp"
+#include "io/task.hpp"
+#include "kube/selector.hpp"
+
+namespace fairlead::apiserver {
+
+// One state of one object. Immutable.
+struct CachedObject {
+  std::string key;  // in the store
+  std::string ns, name;
+  Revision revision = 0;
+  bool terminating = false;  // has a deletionTimestamp
+  SharedBytes json;          // as clients get it, compact, without a newline
+  kube::StringMap labels;
+  std::vector<std::pair<std::string, std::string>>
+      fields;  // selectable ones, metadata.name and .namespace included
+
+  Document document()
+      const;  // parsed anew, without metadata.resourceVersion: as strategies want it
+};
+using ObjectPtr = std::shared_ptr<const CachedObject>;
+
+// From the stored bytes. Internal when they are no JSON object.
+Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string& key,
+                                     std::string_view stored, Revision revision);
+// The same content as `object` but at another revision: what DELETED events carry.
+ObjectPtr at_revision(const CachedObject& object, Revision revision);
+
+// Which objects a request speaks of.
+struct Selection {
+  std::string ns;  // empty = all
+  kube::LabelSelector labels;
+  std::vector<kube::FieldTerm> fields;
+
+  bool matches(const CachedObject& object) const;
+  bool selects() const { return !labels.empty() || !fields.empty(); }  // by more than the namespace
+};
+
+enum class EventType { Added, Modified, Deleted };
+
+struct WatchedEvent {
+  EventType type = EventType::Added;
+  ObjectPtr object;
+};
+
+class ObjectCache;
+
+// One watch in progress. Alive = registered with its cache, which must outlive it.
+class Watcher {
+ public:
+  ~Watcher();
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+
+  // Everything queued, oldest first. An empty answer means that the watcher has passed passed().
+  std::vector<WatchedEvent> take();
+  bool has_events() const { return !queue_.empty(); }
+  bool cut_off() const { return cut_off_; }  // could not keep up: end the stream
+  Revision passed() const;             // every matching event up to here has been taken or queued
+  io::Event& wake() { return wake_; }  // notified on new events and when cut off
+
+ private:
+  friend class ObjectCache;
+  struct Past;
+  Watcher(ObjectCache& cache, Selection selection, Revision after, io::Executor executor);
+  void offer(const Past& past);
+  void push(WatchedEvent event);
+
+  ObjectCache& cache_;
+  Selection selection_;
+  Revision after_;
+  std::deque<WatchedEvent> queue_;
+  bool cut_off_ = false;
+  io::Event wake_;
+};
+
+class ObjectCache {
+ public:
+  static constexpr std::size_t kMaxQueued = 20'000;  // events waiting for one watcher
+  static constexpr std::size_t kMaxRingEvents = 20'000;
+  static constexpr std::size_t kMaxRingBytes = 32 * 1024 * 1024;
+
+  ObjectCache(const Strategy& strategy, io::Executor executor);
+  ~ObjectCache();
+  ObjectCache(const ObjectCache&) = delete;
+  ObjectCache& operator=(const ObjectCache&) = delete;
+
+  // Starts from the state at `base`, whose items are given; changes follow through apply(). Once,
+  // at start.
+  Result<void> load(const ListPage& page);
+  // The next changes, in revision order. Stored bytes that do not parse are logged and left out.
+  void apply(const EventBatch& batch);
+
+  const Strategy& strategy() const { return strategy_; }
+  const io::Executor& executor() const { return executor_; }
+  Revision revision() const { return revision_; }
+  Revision last_change() const { return last_change_; }  // of this resource
+  Revision oldest() const { return oldest_; }
+  std::size_t size() const { return objects_.size(); }
+  std::size_t watchers() const { return watchers_.size(); }
+
+  ObjectPtr find(std::string_view key) const;                     // null when absent
+  using Objects = std::map<std::string, ObjectPtr, std::less<>>;  // by key
+  const Objects& objects() const { return objects_; }
+
+  // Matching objects in key order from the first key >= `from`, at most `limit` (0 = all).
+  struct Page {
+    std::vector<ObjectPtr> items;
+    std::string next;  // key to go on from; empty = nothing left
+    std::size_t remaining =
+        0;  // objects of the namespace from `next` on; only counted without selectors
+  };
+  Page list(const Selection& selection, std::string_view from, std::size_t limit) const;
+
+  // Live events with revision > after; Expired when the ring does not reach back that far. `after`
+  // may be in the future.
+  ApiResult<std::unique_ptr<Watcher>> watch(Selection selection, Revision after);
+
+  // Completes when revision() >= wanted (true) or the time has come (false).
+  io::Task<bool> wait_for(Revision wanted, std::chrono::steady_clock::time_point until);
+
+ private:
+  friend class Watcher;
+  void apply_one(const StoreEvent& event);
+  void remember(std::shared_ptr<const Watcher::Past> past);
+
+  const Strategy& strategy_;
+  io::Executor executor_;
+  Objects objects_;
+  std::deque<std::shared_ptr<const Watcher::Past>> ring_;
+  std::size_t ring_bytes_ = 0;
+  Revision revision_ = 0;
+  Revision last_change_ = 0;
+  Revision oldest_ = 0;
+  std::list<Watcher*> watchers_;
+  std::list<io::Event*> waiters_;  // of wait_for
+};
+
+}  // namespace fairlead::apiserver

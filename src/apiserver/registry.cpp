@@ -1,0 +1,117 @@
+#include "apiserver/registry.hpp"
+
+#include <algorithm>
+
+namespace fairlead::apiserver {
+namespace {
+
+// A restarted server can resume watches from this many revisions ago, if the store still knows
+// them.
+constexpr Revision kReplayed = 5000;
+
+}  // namespace
+
+Registry::Registry(io::Executor executor, Store& store, Strategies strategies)
+    : store_(store), strategies_(std::move(strategies)) {
+  for (const auto& strategy : strategies_) {
+    resources_.push_back(std::make_unique<Resource>(*strategy, executor));
+    if (strategy->info().resource == "namespaces") namespaces_ = resources_.back().get();
+  }
+  check(namespaces_ != nullptr, "namespaces are among the kinds");
+}
+
+io::Task<Result<void>> Registry::load() {
+  for (const auto& resource : resources_) FAIRLEAD_CO_CHECK(co_await load_resource(*resource));
+  co_return co_await load_ranges();
+}
+
+// Starts from an old state and replays the changes since, so that the ring of past events is
+// filled.
+io::Task<Result<void>> Registry::load_resource(Resource& resource) {
+  const Revision now = store_.current_revision();
+  const Revision base =
+      std::max(store_.compacted_revision(), now > kReplayed ? now - kReplayed : Revision{1});
+  const std::string prefix = resource.info().storage_prefix;
+  FAIRLEAD_CO_TRY(page, co_await store_.list({.prefix = prefix, .revision = base}));
+  FAIRLEAD_CO_CHECK(resource.cache.load(page));
+  FAIRLEAD_CO_TRY(feed,
+                  co_await store_.watch(prefix, base, [this, &resource](const EventBatch& batch) {
+                    apply(resource, batch);
+                  }));
+  resource.feed = std::move(feed);
+  co_return Result<void>();
+}
+
+io::Task<Result<void>> Registry::load_ranges() {
+  FAIRLEAD_CO_TRY(page, co_await store_.list({.prefix = std::string(kRangesPrefix)}));
+  for (KeyValue& item : page.items) {
+    ranges_.emplace(std::move(item.key),
+                    State{.revision = item.mod_revision, .json = std::move(item.value)});
+  }
+  FAIRLEAD_CO_TRY(feed,
+                  co_await store_.watch(std::string(kRangesPrefix), page.revision,
+                                        [this](const EventBatch& batch) { apply_ranges(batch); }));
+  ranges_feed_ = std::move(feed);
+  co_return Result<void>();
+}
+
+void Registry::apply(Resource& resource, const EventBatch& batch) {
+  resource.cache.apply(batch);
+  if (!listener_) return;
+  for (const StoreEvent& event : batch.events) listener_(resource, event);
+}
+
+void Registry::apply_ranges(const EventBatch& batch) {
+  for (const StoreEvent& event : batch.events) {
+    if (event.value == nullptr) {
+      ranges_.erase(event.key);
+    } else {
+      ranges_.insert_or_assign(event.key, State{.revision = event.revision, .json = event.value});
+    }
+  }
+}
+
+Resource* Registry::find(std::string_view group, std::string_view version,
+                         std::string_view resource) const {
+  const auto found = std::ranges::find_if(resources_, [&](const auto& candidate) {
+    const ResourceInfo& info = candidate->info();
+    return info.group == group && info.version == version && info.resource == resource;
+  });
+  return found == resources_.end() ? nullptr : found->get();
+}
+
+bool Registry::has_group_version(std::string_view group, std::string_view version) const {
+  return std::ranges::any_of(resources_, [&](const auto& candidate) {
+    return candidate->info().group == group && candidate->info().version == version;
+  });
+}
+
+const Resource* Registry::resource_of(std::string_view key) const {
+  const auto found = std::ranges::find_if(resources_, [key](const auto& candidate) {
+    return key.starts_with(candidate->info().storage_prefix);
+  });
+  return found == resources_.end() ? nullptr : found->get();
+}
+
+StateReader::State Registry::read(std::string_view key) const {
+  if (const Resource* resource = resource_of(key)) {
+    const ObjectPtr object = resource->cache.find(key);
+    return object == nullptr ? State{} : State{.revision = object->revision, .json = object->json};
+  }
+  const auto found = ranges_.find(key);
+  return found == ranges_.end() ? State{} : found->second;
+}
+
+void Registry::for_each_key(std::string_view prefix,
+                            const std::function<bool(std::string_view)>& each) const {
+  const auto walk = [prefix, &each](const auto& map) {
+    for (auto it = map.lower_bound(prefix); it != map.end() && it->first.starts_with(prefix);
+         ++it) {
+      if (!each(it->first)) return;
+    }
+  };
+  if (const Resource* resource = resource_of(prefix)) return walk(resource->cache.objects());
+  walk(ranges_);
+}
+
+}  // namespace fairlead::apiserver
