@@ -76,6 +76,8 @@ std::string FieldError::body() const {
 
 std::string FieldError::to_string() const { return fmt::format("{}: {}", field, body()); }
 
+boost::json::value text_value(std::string_view text) { return boost::json::string(text); }
+
 FieldError required(std::string field, std::string detail) {
   return {.type = FieldErrorType::Required,
           .field = std::move(field),

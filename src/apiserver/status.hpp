@@ -8,6 +8,7 @@
 
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
+#include <concepts>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +49,7 @@ struct FieldError {
 };
 using FieldErrors = std::vector<FieldError>;
 
+boost::json::value text_value(std::string_view text);
 FieldError required(std::string field, std::string detail = {});
 FieldError invalid(std::string field, boost::json::value bad_value, std::string detail);
 FieldError not_supported(std::string field, boost::json::value bad_value,
@@ -55,6 +57,22 @@ FieldError not_supported(std::string field, boost::json::value bad_value,
 FieldError forbidden(std::string field, std::string detail);
 FieldError duplicate(std::string field, boost::json::value bad_value);
 FieldError too_long(std::string field, std::size_t most_bytes);
+// The same for any text: Boost.JSON 1.81 does not make values of std::string_view.
+template <class Text>
+concept TextLike = std::convertible_to<const Text&, std::string_view>;
+template <TextLike Text>
+FieldError invalid(std::string field, const Text& text, std::string detail) {
+  return invalid(std::move(field), text_value(text), std::move(detail));
+}
+template <TextLike Text>
+FieldError not_supported(std::string field, const Text& text,
+                         const std::vector<std::string_view>& supported) {
+  return not_supported(std::move(field), text_value(text), supported);
+}
+template <TextLike Text>
+FieldError duplicate(std::string field, const Text& text) {
+  return duplicate(std::move(field), text_value(text));
+}
 FieldError too_many(std::string field, std::size_t actual, std::size_t most);
 
 struct StatusCause {

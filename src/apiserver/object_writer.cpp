@@ -1,0 +1,387 @@
+#include "apiserver/object_writer.hpp"
+
+#include <boost/json/parse.hpp>
+
+#include "apiserver/metadata.hpp"
+#include "base/text.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+constexpr int kTries = 8;  // of a write that keeps losing races
+
+// Types, unknown fields, defaults: what every document passes before anything looks at it.
+ApiResult<std::vector<std::string>> decode(const Strategy& strategy, const WriteRequest& request,
+                                           Document& document) {
+  const auto refuse = [&](std::string text) -> StatusError {
+    if (!request.is_patch) return bad_request(std::move(text));
+    return invalid_status(strategy.info().qualified_kind(), request.name,
+                          {invalid("patch", "", std::move(text))});
+  };
+  FAIRLEAD_CHECK(conform_type_and_metadata(strategy.info(), document));
+  auto unknown = strategy.conform(document);
+  if (!unknown) return refuse(unknown.error().message);
+  std::vector<std::string> texts;
+  for (const std::string& path : *unknown)
+    texts.push_back(fmt::format("unknown field \"{}\"", path));
+  strategy.apply_defaults(document);
+  if (request.field_validation == FieldValidation::Ignore) texts.clear();
+  if (request.field_validation == FieldValidation::Strict && !texts.empty()) {
+    return refuse(fmt::format("strict decoding error: {}", fmt::join(texts, ", ")));
+  }
+  return texts;
+}
+
+void append(FieldErrors& to, FieldErrors more) {
+  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+void append(std::vector<std::string>& to, std::vector<std::string> more) {
+  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+Document with_revision(Document document, Revision revision) {
+  ensure_object(document, "metadata")["resourceVersion"] = std::to_string(revision);
+  return document;
+}
+
+std::string name_of(const Document& document) {
+  return std::string(string_at(document, "metadata.name"));
+}
+
+StatusError too_many_races(const Resource& resource, std::string_view name) {
+  return conflict(resource.info().qualified_resource(), name,
+                  "it keeps being modified; please try again");
+}
+
+}  // namespace
+
+// ---- create
+
+io::Task<ApiResult<Written>> ObjectWriter::create(Resource& resource, WriteRequest request,
+                                                  Document body) {
+  auto warnings = decode(resource.strategy, request, body);
+  if (!warnings) co_return std::move(warnings).error();
+  const std::string base(string_at(body, "metadata.generateName"));
+  const bool generate = name_of(body).empty() && !base.empty();
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    Document document = body;
+    if (generate)
+      ensure_object(document, "metadata")["name"] = generated_name(base, random_suffix());
+    const std::string name = name_of(document);
+    ApiResult<Plan> plan = plan_create(resource, request, std::move(document));
+    if (!plan) {
+      if (generate && plan.error().reason == "AlreadyExists") continue;
+      co_return std::move(plan).error();
+    }
+    append(plan->written.warnings, *warnings);
+    auto written = co_await commit(*std::move(plan));
+    if (!written) co_return std::move(written).error();
+    if (*written) co_return std::move(**written);
+  }
+  if (!generate) co_return too_many_races(resource, name_of(body));
+  StatusError error = already_exists(resource.info().qualified_resource(), base);
+  error.retry_after_seconds = 1;
+  co_return error;
+}
+
+ApiResult<void> ObjectWriter::check_namespace(const Resource& resource, std::string_view ns,
+                                              std::string_view name,
+                                              PendingTransaction& transaction) const {
+  if (!resource.info().namespaced) return {};
+  const Resource& namespaces = registry_.namespaces();
+  const std::string key = namespaces.key({}, ns);
+  const ObjectPtr found = namespaces.cache.find(key);
+  if (found == nullptr) return not_found(namespaces.info().qualified_resource(), ns);
+  if (found->terminating) {
+    StatusError error = forbidden_status(
+        resource.info().qualified_resource(), name,
+        fmt::format("unable to create new content in namespace {} because it is being terminated",
+                    ns));
+    error.causes.push_back({.reason = "NamespaceTerminating",
+                            .message = fmt::format("namespace {} is being terminated", ns),
+                            .field = "metadata.namespace"});
+    return error;
+  }
+  transaction.expect(key, found->revision);  // it must not begin to terminate meanwhile
+  return {};
+}
+
+ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
+                                                        const WriteRequest& request,
+                                                        Document document) {
+  const Strategy& strategy = resource.strategy;
+  const ResourceInfo& info = strategy.info();
+  PendingTransaction transaction(registry_, request.context.now);
+  FAIRLEAD_CHECK(
+      prepare_metadata_for_create(strategy, request.ns, request.context, new_uid(), document));
+  const std::string name = name_of(document);
+  // Before anything builds a key of it: a name with a '/' would be another object's key.
+  const FieldErrors metadata_errors = validate_metadata(strategy, document);
+  if (!metadata_errors.empty()) return invalid_status(info.qualified_kind(), name, metadata_errors);
+  FAIRLEAD_CHECK(check_namespace(resource, request.ns, name, transaction));
+  const std::string key = resource.key(request.ns, name);
+  if (const ObjectPtr existing = resource.cache.find(key)) {
+    return already_exists(info.qualified_resource(), name, existing->terminating);
+  }
+  strategy.prepare_create(request.context, document);
+  FAIRLEAD_CHECK(strategy.allocate(request.context, transaction, nullptr, document));
+  const FieldErrors errors = strategy.validate_create(request.context, document);
+  if (!errors.empty()) return invalid_status(info.qualified_kind(), name, errors);
+
+  transaction.expect(key, 0);
+  transaction.put(key, document);
+  Plan plan;
+  plan.written.warnings = strategy.warnings(document);
+  plan.written.object = std::move(document);
+  plan.written.created = true;
+  plan.transaction = transaction.build();
+  plan.key = key;
+  plan.nothing_to_do = request.context.dry_run;
+  return plan;
+}
+
+// ---- update
+
+io::Task<ApiResult<Written>> ObjectWriter::update(Resource& resource, WriteRequest request,
+                                                  Change change) {
+  const std::string key = resource.key(request.ns, request.name);
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    const ObjectPtr current = resource.cache.find(key);
+    if (current == nullptr) {
+      if (request.is_patch || !request.subresource.empty() || !resource.strategy.put_may_create()) {
+        co_return not_found(resource.info().qualified_resource(), request.name);
+      }
+      ApiResult<Document> body = change({});
+      if (!body) co_return std::move(body).error();
+      if (name_of(*body) != request.name) {
+        co_return bad_request(
+            fmt::format("the name of the object ({}) does not match the name on the URL ({})",
+                        name_of(*body), request.name));
+      }
+      co_return co_await create(resource, std::move(request), *std::move(body));
+    }
+    ApiResult<Plan> plan = plan_update(resource, request, *current, change);
+    if (!plan) co_return std::move(plan).error();
+    auto written = co_await commit(*std::move(plan));
+    if (!written) co_return std::move(written).error();
+    if (*written) co_return std::move(**written);
+  }
+  co_return too_many_races(resource, request.name);
+}
+
+ApiResult<ObjectWriter::Plan> ObjectWriter::plan_update(Resource& resource,
+                                                        const WriteRequest& request,
+                                                        const CachedObject& current,
+                                                        const Change& change) {
+  const Strategy& strategy = resource.strategy;
+  const ResourceInfo& info = strategy.info();
+  Document old = current.document();
+  FAIRLEAD_TRY(next, change(with_revision(old, current.revision)));
+  FAIRLEAD_TRY(warnings, decode(strategy, request, next));
+  const UpdateTarget target{
+      .ns = request.ns,
+      .name = request.name,
+      .revision = current.revision,
+      .is_patch = request.is_patch,
+      .needs_resource_version = strategy.put_needs_resource_version() && !request.is_patch};
+  FAIRLEAD_CHECK(prepare_metadata_for_update(strategy, target, old, next));
+
+  PendingTransaction transaction(registry_, request.context.now);
+  FieldErrors errors;
+  if (request.subresource.empty()) {
+    strategy.prepare_update(request.context, old, next);
+    FAIRLEAD_CHECK(strategy.allocate(request.context, transaction, &old, next));
+    errors = validate_metadata(strategy, next);
+    append(errors, validate_metadata_update(old, next));
+    append(errors, strategy.validate_update(request.context, old, next));
+  } else {
+    strategy.prepare_subresource_update(request.context, request.subresource, old, next);
+    errors = validate_metadata(strategy, next);
+    append(errors, validate_metadata_update(old, next));
+    append(errors,
+           strategy.validate_subresource_update(request.context, request.subresource, old, next));
+  }
+  if (!errors.empty()) return invalid_status(info.qualified_kind(), request.name, errors);
+  append(warnings, strategy.warnings(next));
+  return store_changed(resource, request, current, transaction, std::move(old), std::move(next),
+                       std::move(warnings));
+}
+
+// Writes `next` unless it equals `old`; an object whose last hold went while it is being deleted is
+// removed instead.
+ApiResult<ObjectWriter::Plan> ObjectWriter::store_changed(Resource& resource,
+                                                          const WriteRequest& request,
+                                                          const CachedObject& current,
+                                                          PendingTransaction& transaction,
+                                                          Document old, Document next,
+                                                          std::vector<std::string> warnings) {
+  const Strategy& strategy = resource.strategy;
+  Plan plan;
+  plan.key = current.key;
+  plan.written.warnings = std::move(warnings);
+  plan.written.revision = current.revision;
+  if (next == old) {
+    plan.nothing_to_do = true;
+    plan.written.object = std::move(next);
+    return plan;
+  }
+  if (is_terminating(next) && !has_finalizers(next) && !strategy.is_held(next) &&
+      int_at(next, "metadata.deletionGracePeriodSeconds").value_or(0) == 0) {
+    return remove_now(resource, request, current, transaction, std::move(next));
+  }
+  if (strategy.has_generation() && strategy.bumps_generation(old, next)) {
+    ensure_object(next, "metadata")["generation"] =
+        int_at(old, "metadata.generation").value_or(0) + 1;
+  }
+  transaction.expect(current.key, current.revision);
+  transaction.put(current.key, next);
+  plan.transaction = transaction.build();
+  plan.written.object = std::move(next);
+  plan.nothing_to_do = request.context.dry_run;
+  return plan;
+}
+
+io::Task<ApiResult<Written>> ObjectWriter::create_subresource(Resource& resource,
+                                                              WriteRequest request, Document body) {
+  const std::string key = resource.key(request.ns, request.name);
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    const ObjectPtr current = resource.cache.find(key);
+    if (current == nullptr) co_return not_found(resource.info().qualified_resource(), request.name);
+    Document old = current->document();
+    Document next = old;
+    auto done =
+        resource.strategy.create_subresource(request.context, request.subresource, body, next);
+    if (!done) co_return std::move(done).error();
+    PendingTransaction transaction(registry_, request.context.now);
+    ApiResult<Plan> plan = store_changed(resource, request, *current, transaction, std::move(old),
+                                         std::move(next), {});
+    if (!plan) co_return std::move(plan).error();
+    auto written = co_await commit(*std::move(plan));
+    if (!written) co_return std::move(written).error();
+    if (*written) co_return std::move(**written);
+  }
+  co_return too_many_races(resource, request.name);
+}
+
+// ---- delete
+
+io::Task<ApiResult<Written>> ObjectWriter::remove(Resource& resource, WriteRequest request,
+                                                  DeleteOptions options) {
+  const std::string key = resource.key(request.ns, request.name);
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    const ObjectPtr current = resource.cache.find(key);
+    if (current == nullptr) co_return not_found(resource.info().qualified_resource(), request.name);
+    ApiResult<Plan> plan = plan_remove(resource, request, *current, options);
+    if (!plan) co_return std::move(plan).error();
+    auto written = co_await commit(*std::move(plan));
+    if (!written) co_return std::move(written).error();
+    if (*written) co_return std::move(**written);
+  }
+  co_return too_many_races(resource, request.name);
+}
+
+namespace {
+
+ApiResult<void> check_preconditions(const ResourceInfo& info, const CachedObject& current,
+                                    const Document& object, const DeleteOptions& options) {
+  const auto refuse = [&](std::string_view what, std::string_view wanted, std::string_view found) {
+    return conflict(
+        info.qualified_kind(), current.name,
+        fmt::format("Precondition failed: {} in precondition: {}, {} in object meta: {}", what,
+                    wanted, what, found));
+  };
+  const std::string_view uid = string_at(object, "metadata.uid");
+  if (options.uid && *options.uid != uid) return refuse("UID", *options.uid, uid);
+  const std::string revision = std::to_string(current.revision);
+  if (options.resource_version && *options.resource_version != revision) {
+    return refuse("ResourceVersion", *options.resource_version, revision);
+  }
+  return {};
+}
+
+// Sets or shortens the grace; false when there is nothing to change.
+bool begin_grace(const Strategy& strategy, const RequestContext& context, std::int64_t grace,
+                 Document& object) {
+  Document& metadata = ensure_object(object, "metadata");
+  WallTime start = context.now;
+  if (is_terminating(object)) {
+    const std::int64_t before = int_at(metadata, "deletionGracePeriodSeconds").value_or(0);
+    if (grace >= before) return false;
+    const auto ends = parse_rfc3339(string_at(metadata, "deletionTimestamp"));
+    if (ends) start = *ends - std::chrono::seconds(before);
+  } else if (strategy.has_generation()) {
+    metadata["generation"] = int_at(metadata, "generation").value_or(0) + 1;
+  }
+  metadata["deletionTimestamp"] = format_rfc3339(start + std::chrono::seconds(grace));
+  metadata["deletionGracePeriodSeconds"] = grace;
+  return true;
+}
+
+}  // namespace
+
+ApiResult<ObjectWriter::Plan> ObjectWriter::plan_remove(Resource& resource,
+                                                        const WriteRequest& request,
+                                                        const CachedObject& current,
+                                                        const DeleteOptions& options) {
+  const Strategy& strategy = resource.strategy;
+  Document old = current.document();
+  FAIRLEAD_CHECK(check_preconditions(resource.info(), current, old, options));
+  FAIRLEAD_TRY(rule, strategy.deletion_rule(old, options));
+  PendingTransaction transaction(registry_, request.context.now);
+  Document next = old;
+  if (rule.how == DeletionRule::How::Graceful) {
+    begin_grace(strategy, request.context, rule.grace_seconds, next);
+    return store_changed(resource, request, current, transaction, std::move(old), std::move(next),
+                         {});
+  }
+  if (rule.how == DeletionRule::How::Mark && !is_terminating(next)) {
+    ensure_object(next, "metadata")["deletionTimestamp"] = format_rfc3339(request.context.now);
+    strategy.mark_deleting(next);
+  }
+  if (has_finalizers(next) || (rule.how == DeletionRule::How::Mark && strategy.is_held(next))) {
+    if (rule.how == DeletionRule::How::Remove) begin_grace(strategy, request.context, 0, next);
+    return store_changed(resource, request, current, transaction, std::move(old), std::move(next),
+                         {});
+  }
+  return remove_now(resource, request, current, transaction, std::move(next));
+}
+
+ApiResult<ObjectWriter::Plan> ObjectWriter::remove_now(Resource& resource,
+                                                       const WriteRequest& request,
+                                                       const CachedObject& current,
+                                                       PendingTransaction& transaction,
+                                                       Document object) {
+  resource.strategy.release(transaction, object);
+  transaction.expect(current.key, current.revision);
+  transaction.remove(current.key);
+  Plan plan;
+  plan.key = current.key;
+  plan.transaction = transaction.build();
+  plan.written.object = std::move(object);
+  plan.written.revision = current.revision;
+  plan.written.removed = true;
+  plan.nothing_to_do = request.context.dry_run;
+  return plan;
+}
+
+// ---- commit
+
+io::Task<ApiResult<std::optional<Written>>> ObjectWriter::commit(Plan plan) {
+  if (plan.nothing_to_do) co_return std::optional<Written>(std::move(plan.written));
+  std::vector<std::string> keys;
+  for (const Operation& operation : plan.transaction.operations) keys.push_back(operation.key);
+  auto result = co_await registry_.store().commit(std::move(plan.transaction));
+  if (!result) {
+    // Full queue: the client may come again at once.
+    if (result.error().code == ErrorCode::Exhausted)
+      co_return too_many_requests(result.error().message, 1);
+    co_return to_status(result.error());
+  }
+  if (!result->succeeded) co_return std::optional<Written>();
+  const auto own = std::ranges::find(keys, plan.key);
+  check(own != keys.end(), "a plan writes its own object");
+  plan.written.revision = result->revisions[static_cast<std::size_t>(own - keys.begin())];
+  co_return std::optional<Written>(std::move(plan.written));
+}
+
+}  // namespace fairlead::apiserver

@@ -1,0 +1,78 @@
+// ObjectWriter: create, update and delete of any kind: the sequence of strategy.hpp around one
+// compare-and-swap, run again on fresh state when it loses a race. HTTP, patch formats and
+// encodings are the caller's.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apiserver/registry.hpp"
+#include "apiserver/strategy.hpp"
+
+namespace fairlead::apiserver {
+
+enum class FieldValidation { Ignore, Warn, Strict };
+
+struct WriteRequest {
+  RequestContext context;
+  std::string ns, name;     // of the URL; name is empty for create
+  std::string subresource;  // "" = the object itself
+  FieldValidation field_validation = FieldValidation::Warn;
+  bool is_patch = false;
+};
+
+struct Written {
+  Document object;        // without resourceVersion
+  Revision revision = 0;  // 0 in a dry run of a create
+  bool created = false;
+  bool removed = false;  // a DELETE that left nothing
+  std::vector<std::string> warnings;
+};
+
+// The wanted object, from the current one (with its metadata.resourceVersion). Runs again after a
+// lost race.
+using Change = std::function<ApiResult<Document>(const Document& current)>;
+
+class ObjectWriter {
+ public:
+  explicit ObjectWriter(Registry& registry) : registry_(registry) {}
+
+  io::Task<ApiResult<Written>> create(Resource& resource, WriteRequest request, Document body);
+  // PUT (change ignores its argument) and PATCH. For a missing object of a kind that allows it, a
+  // PUT creates.
+  io::Task<ApiResult<Written>> update(Resource& resource, WriteRequest request, Change change);
+  // POST of another kind to a subresource (binding).
+  io::Task<ApiResult<Written>> create_subresource(Resource& resource, WriteRequest request,
+                                                  Document body);
+  io::Task<ApiResult<Written>> remove(Resource& resource, WriteRequest request,
+                                      DeleteOptions options);
+
+ private:
+  // What one try came to: an answer, or a plan to commit.
+  struct Plan {
+    Written written;
+    StoreTransaction transaction;
+    std::string key;
+    bool nothing_to_do = false;  // no change, or a dry run
+  };
+  ApiResult<Plan> plan_create(Resource& resource, const WriteRequest& request, Document document);
+  ApiResult<Plan> plan_update(Resource& resource, const WriteRequest& request,
+                              const CachedObject& current, const Change& change);
+  ApiResult<Plan> plan_remove(Resource& resource, const WriteRequest& request,
+                              const CachedObject& current, const DeleteOptions& options);
+  ApiResult<Plan> store_changed(Resource& resource, const WriteRequest& request,
+                                const CachedObject& current, PendingTransaction& transaction,
+                                Document old, Document next, std::vector<std::string> warnings);
+  ApiResult<Plan> remove_now(Resource& resource, const WriteRequest& request,
+                             const CachedObject& current, PendingTransaction& transaction,
+                             Document object);
+  ApiResult<void> check_namespace(const Resource& resource, std::string_view ns,
+                                  std::string_view name, PendingTransaction& transaction) const;
+  // nullopt: lost a race.
+  io::Task<ApiResult<std::optional<Written>>> commit(Plan plan);
+
+  Registry& registry_;
+};
+
+}  // namespace fairlead::apiserver
