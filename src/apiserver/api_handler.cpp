@@ -1,0 +1,265 @@
+#include "apiserver/api_handler.hpp"
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+
+#include "apiserver/body.hpp"
+#include "apiserver/metadata.hpp"
+#include "base/log.hpp"
+#include "base/text.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+constexpr std::size_t kMostReading = 400;
+constexpr std::size_t kMostWriting = 200;
+
+// What clients take us for: they choose their API versions and warnings by it.
+StaticDocument version_document() {
+  const Document version{
+      {"major", "1"},        {"minor", "36"},           {"gitVersion", "v1.36.0+fairlead"},
+      {"gitCommit", ""},     {"gitTreeState", "clean"}, {"buildDate", "1970-01-01T00:00:00Z"},
+      {"goVersion", "none"}, {"compiler", "clang"},     {"platform", "linux/amd64"}};
+  return static_document(boost::json::serialize(version) + "\n", "application/json");
+}
+
+io::HttpResponse text_response(unsigned status, std::string body) {
+  io::HttpResponse out;
+  out.status = status;
+  out.headers = {{"Content-Type", "text/plain; charset=utf-8"},
+                 {"X-Content-Type-Options", "nosniff"}};
+  out.body = std::move(body);
+  return out;
+}
+
+io::HttpResponse error_response(const StatusError& error) {
+  io::HttpResponse out;
+  out.status = error.code;
+  out.headers = {{"Content-Type", "application/json"}};
+  if (error.retry_after_seconds > 0)
+    out.headers.push_back({"Retry-After", std::to_string(error.retry_after_seconds)});
+  if (error.code == 401) out.headers.push_back({"WWW-Authenticate", "Bearer"});
+  out.body = boost::json::serialize(error.to_json()) + "\n";
+  return out;
+}
+
+bool is_reading(std::string_view method) { return method == "GET" || method == "HEAD"; }
+
+// Counts a request while it is in progress.
+class InProgress {
+ public:
+  explicit InProgress(std::size_t& count) : count_(count) { ++count_; }
+  ~InProgress() { --count_; }
+  InProgress(const InProgress&) = delete;
+  InProgress& operator=(const InProgress&) = delete;
+
+ private:
+  std::size_t& count_;
+};
+
+ApiResult<Verb> verb_of(const io::HttpRequest& request, const io::Url& url, const ApiPath& path) {
+  const bool named = !path.name.empty();
+  if (is_reading(request.method)) {
+    const std::string_view watch = url.param("watch").value_or("");
+    if (path.subresource.empty() && !watch.empty() && watch != "0" && watch != "false")
+      return Verb::Watch;
+    return named ? Verb::Get : Verb::List;
+  }
+  if (request.method == "POST" && named == !path.subresource.empty()) return Verb::Create;
+  if (request.method == "PUT" && named) return Verb::Update;
+  if (request.method == "PATCH" && named) return Verb::Patch;
+  if (request.method == "DELETE" && path.subresource.empty())
+    return named ? Verb::Delete : Verb::DeleteCollection;
+  return method_not_allowed();
+}
+
+bool offers(const std::vector<std::string>& verbs, Verb verb) {
+  return std::ranges::find(verbs, to_string(verb)) != verbs.end();
+}
+
+ApiResult<void> check_verb(const ResourceInfo& info, const ApiPath& path, Verb verb) {
+  if (path.subresource.empty()) {
+    if (!offers(info.verbs, verb)) return method_not_allowed();
+    return {};
+  }
+  const auto sub = std::ranges::find(info.subresources, path.subresource, &Subresource::name);
+  if (sub == info.subresources.end()) return path_not_found();
+  if (!offers(sub->verbs, verb)) return method_not_allowed();
+  return {};
+}
+
+}  // namespace
+
+ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator)
+    : registry_(registry),
+      authenticator_(authenticator),
+      resources_(registry, clock),
+      discovery_(registry.strategies()),
+      version_(version_document()),
+      // Empty: old kubectl asks for this and is content without a schema to check against
+      // (spec 1.4).
+      openapi_v2_(
+          static_document("", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")) {
+  Document paths;
+  for (OpenApiDocument& document : make_openapi_documents(registry.strategies())) {
+    StaticDocument made = static_document(std::move(document.json), "application/json");
+    const std::string hash = made.etag.substr(1, made.etag.size() - 2);
+    paths[document.path] =
+        Document{{"serverRelativeURL", fmt::format("/openapi/v3/{}?hash={}", document.path, hash)}};
+    openapi_.emplace(std::move(document.path), std::move(made));
+  }
+  openapi_index_ = static_document(
+      boost::json::serialize(Document{{"paths", std::move(paths)}}) + "\n", "application/json");
+}
+
+io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
+  const io::HttpRequest& request = exchange->request();
+  const MonoTime began = Clock::real().mono();
+  const Result<io::Url> url = io::parse_target(request.target);
+  const std::string audit_id = new_uid();
+  Answer answered =
+      url ? co_await answer(exchange, trusted, &*url)
+          : Answer(bad_request(fmt::format("malformed request target: {}", url.error())));
+  if (answered && !*answered) co_return;  // streamed
+
+  io::HttpResponse response = answered ? **std::move(answered) : error_response(answered.error());
+  const bool json = io::find_header(response.headers, "Content-Type") == "application/json";
+  if (json && url &&
+      wants_pretty(*url, io::find_header(request.headers, "User-Agent").value_or(""))) {
+    response.body = pretty(response.body);
+  }
+  if (!io::find_header(response.headers, "Cache-Control")) {
+    response.headers.push_back({"Cache-Control", "no-cache, private"});
+  }
+  response.headers.push_back({"Audit-Id", audit_id});
+  if (log::enabled(3)) {
+    const auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(Clock::real().mono() - began);
+    log::verbose(3, "HTTP",
+                 {{"verb", request.method},
+                  {"URI", request.target},
+                  {"code", response.status},
+                  {"microseconds", took.count()},
+                  {"auditID", audit_id}});
+  }
+  static_cast<void>(
+      co_await exchange->respond(std::move(response)));  // a peer that is gone needs no answer
+}
+
+io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool trusted,
+                                                const io::Url* url) {
+  const io::HttpRequest& request = exchange->request();
+  if (request.body.size() > kMaxBodyBytes) co_return too_large(kMaxBodyBytes);
+  auto user = authenticator_.authenticate(request, exchange->peer(), trusted);
+  if (!user) co_return std::move(user).error();
+  for (const io::HttpHeader& header : request.headers) {
+    if (!to_lower_ascii(header.name).starts_with("impersonate-")) continue;
+    co_return forbidden_status({.group = {}, .resource = "users"}, "",
+                               "impersonation is not offered by this server");
+  }
+  auto path = parse_api_path(url->path);
+  if (!path) co_return std::move(path).error();
+  if (path->kind == ApiPath::Kind::Resource &&
+      registry_.has_group_version(path->group, path->version)) {
+    co_return co_await answer_resource(exchange, url, &*user, *std::move(path));
+  }
+  auto allowed = authorize(*user, {.verb = to_lower_ascii(request.method), .path = url->path});
+  if (!allowed) co_return std::move(allowed).error();
+  auto found = answer_static(request, *url);
+  if (!found) co_return text_response(404, "404 page not found\n");
+  if (!is_reading(request.method)) co_return method_not_allowed();
+  co_return found;
+}
+
+std::optional<io::HttpResponse> ApiHandler::answer_static(const io::HttpRequest& request,
+                                                          const io::Url& url) const {
+  if (url.path == "/healthz" || url.path == "/livez" || url.path == "/readyz") {
+    if (url.param("verbose")) {
+      return text_response(
+          200, fmt::format("[+]ping ok\n[+]store ok\n{} check passed\n", url.path.substr(1)));
+    }
+    return text_response(200, "ok");
+  }
+  if (url.path == "/version" || url.path == "/version/") return serve(version_, request);
+  if (url.path.starts_with("/openapi/")) return answer_openapi(request, url);
+  const auto accept = io::find_header(request.headers, "Accept").value_or("");
+  if (const StaticDocument* document = discovery_.find(url.path, accept))
+    return serve(*document, request);
+  return std::nullopt;
+}
+
+std::optional<io::HttpResponse> ApiHandler::answer_openapi(const io::HttpRequest& request,
+                                                           const io::Url& url) const {
+  constexpr std::string_view kV3 = "/openapi/v3";
+  if (url.path == "/openapi/v2") return serve(openapi_v2_, request);
+  if (url.path == kV3 || url.path == "/openapi/v3/") return serve(openapi_index_, request);
+  if (!url.path.starts_with("/openapi/v3/")) return std::nullopt;
+  const auto found = openapi_.find(url.path.substr(kV3.size() + 1));
+  if (found == openapi_.end()) return std::nullopt;
+  const std::string current = found->second.etag.substr(1, found->second.etag.size() - 2);
+  const auto hash = url.param("hash");
+  if (hash && *hash != current) {
+    io::HttpResponse moved = text_response(301, "");
+    moved.headers.push_back({"Location", fmt::format("{}?hash={}", url.path, current)});
+    return moved;
+  }
+  io::HttpResponse out = serve(found->second, request);
+  if (hash) {
+    std::erase_if(out.headers,
+                  [](const io::HttpHeader& header) { return header.name == "Cache-Control"; });
+    out.headers.push_back({"Cache-Control", "public, immutable"});
+    out.headers.push_back({"Expires", "Fri, 31 Dec 2094 23:59:59 GMT"});
+  }
+  return out;
+}
+
+ApiResult<ResourceCall> ApiHandler::route(const io::HttpRequest& request, const io::Url& url,
+                                          ApiPath path) const {
+  Resource* resource = registry_.find(path.group, path.version, path.resource);
+  if (resource == nullptr) return path_not_found();
+  const ResourceInfo& info = resource->info();
+  if (!info.namespaced && !path.ns.empty()) return path_not_found();
+  FAIRLEAD_TRY(verb, verb_of(request, url, path));
+  if (info.namespaced && path.ns.empty()) {  // all namespaces: can only be looked at
+    if (!path.name.empty()) return path_not_found();
+    if (verb != Verb::List && verb != Verb::Watch) return method_not_allowed();
+  }
+  FAIRLEAD_CHECK(check_verb(info, path, verb));
+  return ResourceCall{.verb = verb,
+                      .resource = resource,
+                      .path = std::move(path),
+                      .request = &request,
+                      .url = &url,
+                      .user = {}};
+}
+
+io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* exchange,
+                                                         const io::Url* url, const User* user,
+                                                         ApiPath path) {
+  auto call = route(exchange->request(), *url, std::move(path));
+  if (!call) co_return std::move(call).error();
+  auto allowed = authorize(*user, {.verb = std::string(to_string(call->verb)),
+                                   .path = {},
+                                   .group = call->path.group,
+                                   .resource = call->path.resource,
+                                   .subresource = call->path.subresource,
+                                   .ns = call->path.ns,
+                                   .name = call->path.name});
+  if (!allowed) co_return std::move(allowed).error();
+  call->user = user->name;
+  if (call->verb == Verb::Watch) {
+    auto watched = co_await resources_.watch(*std::move(call), exchange);
+    if (!watched) co_return std::move(watched).error();
+    co_return std::optional<io::HttpResponse>();
+  }
+  const bool reads = is_reading(exchange->request().method);
+  if (reads ? reading_ >= kMostReading : writing_ >= kMostWriting) {
+    co_return too_many_requests("Too many requests, please try again later.", 1);
+  }
+  const InProgress counted(reads ? reading_ : writing_);
+  auto response = co_await resources_.answer(*std::move(call));
+  if (!response) co_return std::move(response).error();
+  co_return std::optional<io::HttpResponse>(*std::move(response));
+}
+
+}  // namespace fairlead::apiserver

@@ -1,0 +1,49 @@
+// ApiHandler: one HTTP request from its first look to its last byte: who asks, what for, may they,
+// and what to say. Serves health, version, discovery and OpenAPI itself and hands resources to the
+// ResourceHandler. Loop thread only.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "apiserver/auth.hpp"
+#include "apiserver/discovery.hpp"
+#include "apiserver/kinds.hpp"
+#include "apiserver/resource_handler.hpp"
+#include "io/http.hpp"
+
+namespace fairlead::apiserver {
+
+class ApiHandler {
+ public:
+  // All must outlive the handler.
+  ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator);
+
+  // `trusted`: the listener is plain HTTP on loopback, whose peers without credentials are
+  // administrators.
+  io::Task<void> handle(io::HttpExchange* exchange, bool trusted);
+
+ private:
+  // nullopt: the answer was streamed.
+  using Answer = ApiResult<std::optional<io::HttpResponse>>;
+  io::Task<Answer> answer(io::HttpExchange* exchange, bool trusted, const io::Url* url);
+  io::Task<Answer> answer_resource(io::HttpExchange* exchange, const io::Url* url, const User* user,
+                                   ApiPath path);
+  std::optional<io::HttpResponse> answer_static(const io::HttpRequest& request,
+                                                const io::Url& url) const;
+  std::optional<io::HttpResponse> answer_openapi(const io::HttpRequest& request,
+                                                 const io::Url& url) const;
+  ApiResult<ResourceCall> route(const io::HttpRequest& request, const io::Url& url,
+                                ApiPath path) const;
+
+  Registry& registry_;
+  const Authenticator& authenticator_;
+  ResourceHandler resources_;
+  Discovery discovery_;
+  StaticDocument version_, openapi_v2_, openapi_index_;
+  std::map<std::string, StaticDocument, std::less<>> openapi_;  // by "api/v1"
+  std::size_t reading_ = 0, writing_ = 0;  // requests in progress, watches not counted
+};
+
+}  // namespace fairlead::apiserver

@@ -1,0 +1,144 @@
+#include "apiserver/auth.hpp"
+
+#include <algorithm>
+
+#include "base/text.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+constexpr std::string_view kAnonymous = "system:anonymous";
+constexpr std::string_view kAuthenticated = "system:authenticated";
+
+// As long as the longer text takes, whatever they hold.
+bool equal_in_constant_time(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  const std::size_t length = std::max(a.size(), b.size());
+  for (std::size_t i = 0; i < length; ++i) {
+    const auto x = static_cast<unsigned char>(i < a.size() ? a[i] : 0);
+    const auto y = static_cast<unsigned char>(i < b.size() ? b[i] : 0);
+    difference |= static_cast<unsigned>(x ^ y);
+  }
+  return difference == 0;
+}
+
+// CSV as Kubernetes writes it: fields may be quoted, a quote inside is doubled.
+std::vector<std::string> csv_fields(std::string_view line) {
+  std::vector<std::string> out(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"') {
+      out.back() += c;
+      ++i;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      out.emplace_back();
+    } else {
+      out.back() += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+bool User::in_group(std::string_view group) const {
+  return std::ranges::find(groups, group) != groups.end();
+}
+
+Result<std::vector<TokenEntry>> parse_token_file(std::string_view text) {
+  std::vector<TokenEntry> out;
+  std::size_t number = 0;
+  for (const std::string_view raw : split(text, '\n')) {
+    ++number;
+    const std::string_view line = trim(raw);
+    if (line.empty() || line.front() == '#') continue;
+    const auto fields = csv_fields(line);
+    if (fields.size() < 3 || fields[0].empty() || fields[1].empty()) {
+      return make_error(ErrorCode::Invalid, "line {}: expected token,user,uid[,\"group1,group2\"]",
+                        number);
+    }
+    TokenEntry entry{.token = fields[0],
+                     .user = {.name = fields[1], .uid = fields[2], .groups = {}}};
+    if (fields.size() > 3) {
+      for (const std::string_view group : split(fields[3], ',')) {
+        if (!trim(group).empty()) entry.user.groups.emplace_back(trim(group));
+      }
+    }
+    entry.user.groups.emplace_back(kAuthenticated);
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, const io::Peer& peer,
+                                            bool trusted) const {
+  if (peer.certificate && !peer.certificate->common_name.empty()) {
+    User user{.name = peer.certificate->common_name,
+              .uid = {},
+              .groups = peer.certificate->organizations};
+    user.groups.emplace_back(kAuthenticated);
+    return user;
+  }
+  const auto header = io::find_header(request.headers, "Authorization");
+  const std::string_view text = trim(header.value_or(""));
+  if (text.size() > 7 && equals_ignore_case(text.substr(0, 7), "bearer ")) {
+    const std::string_view presented = trim(text.substr(7));
+    const TokenEntry* found = nullptr;
+    for (const TokenEntry& entry : tokens_) {
+      if (equal_in_constant_time(entry.token, presented)) found = &entry;
+    }
+    if (found == nullptr) return unauthorized();
+    return found->user;
+  }
+  if (!text.empty())
+    return unauthorized();  // a scheme we do not know is no licence to go on as nobody
+  if (trusted) {
+    return User{.name = "system:unsecured",
+                .uid = {},
+                .groups = {std::string(kMasters), std::string(kAuthenticated)}};
+  }
+  return User{.name = std::string(kAnonymous), .uid = {}, .groups = {"system:unauthenticated"}};
+}
+
+namespace {
+
+bool is_public(std::string_view path) {
+  static constexpr std::string_view kPaths[] = {"/healthz", "/livez", "/readyz", "/version",
+                                                "/version/"};
+  return std::ranges::find(kPaths, path) != std::end(kPaths);
+}
+
+bool is_discovery(std::string_view path) {
+  return path == "/api" || path == "/apis" || path.starts_with("/api/") ||
+         path.starts_with("/apis/") || path.starts_with("/openapi/");
+}
+
+}  // namespace
+
+ApiResult<void> authorize(const User& user, const Attributes& attributes) {
+  if (user.in_group(kMasters)) return {};
+  const bool reads = attributes.verb == "get" || attributes.verb == "head";
+  if (!attributes.path.empty()) {
+    if (reads && is_public(attributes.path)) return {};
+    if (reads && user.in_group(kAuthenticated) && is_discovery(attributes.path)) return {};
+    StatusError error = forbidden_status({}, {}, {});
+    error.message = fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", user.name,
+                                attributes.verb, attributes.path);
+    return error;
+  }
+  const std::string resource = attributes.subresource.empty()
+                                   ? attributes.resource
+                                   : attributes.resource + "/" + attributes.subresource;
+  const std::string scope = attributes.ns.empty()
+                                ? "at the cluster scope"
+                                : fmt::format("in the namespace \"{}\"", attributes.ns);
+  return forbidden_status(
+      {.group = attributes.group, .resource = attributes.resource}, attributes.name,
+      fmt::format("User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {}", user.name,
+                  attributes.verb, resource, attributes.group, scope));
+}
+
+}  // namespace fairlead::apiserver

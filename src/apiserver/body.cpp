@@ -1,0 +1,58 @@
+#include "apiserver/body.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/stream_parser.hpp>
+
+#include "apiserver/duplicate_keys.hpp"
+#include "base/text.hpp"
+#include "kube/codec.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+constexpr std::size_t kMaxDepth = 128;
+
+ApiResult<DecodedBody> parse_yaml(const std::string& body) {
+  auto documents = kube::manifest_documents(body);
+  if (!documents)
+    return bad_request(fmt::format("error converting YAML to JSON: {}", documents.error()));
+  if (documents->size() != 1) {
+    return bad_request(
+        fmt::format("the body must be one YAML document, not {}", documents->size()));
+  }
+  return parse_json(documents->front());
+}
+
+}  // namespace
+
+std::string media_type(std::string_view content_type) {
+  return to_lower_ascii(trim(content_type.substr(0, content_type.find(';'))));
+}
+
+ApiResult<DecodedBody> parse_json(std::string_view text) {
+  boost::json::stream_parser parser({}, {.max_depth = kMaxDepth});
+  boost::json::error_code failed;
+  const std::size_t read = parser.write_some(text.data(), text.size(), failed);
+  if (!failed) parser.finish(failed);
+  if (!failed && !trim(text.substr(read)).empty()) failed = boost::json::error::extra_data;
+  if (failed)
+    return bad_request(
+        fmt::format("the body is not valid JSON: {} at byte {}", failed.message(), read));
+  return DecodedBody{.value = parser.release(), .duplicate_fields = duplicate_keys(text)};
+}
+
+ApiResult<DecodedBody> decode_body(std::string_view content_type, const std::string& body) {
+  const std::string type = media_type(content_type);
+  if (type.empty() || type == "application/json") return parse_json(body);
+  if (type == "application/yaml") return parse_yaml(body);
+  return unsupported_media_type(
+      "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+}
+
+ApiResult<Document> decode_object_body(std::string_view content_type, const std::string& body) {
+  FAIRLEAD_TRY(decoded, decode_body(content_type, body));
+  if (!decoded.value.is_object()) return bad_request("the body must be an object");
+  return std::move(decoded.value.get_object());
+}
+
+}  // namespace fairlead::apiserver

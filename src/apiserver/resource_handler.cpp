@@ -1,0 +1,428 @@
+#include "apiserver/resource_handler.hpp"
+
+#include <boost/json/serialize.hpp>
+
+#include "apiserver/body.hpp"
+#include "apiserver/patch.hpp"
+#include "base/text.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kFreshnessWait = 3s;
+constexpr std::size_t kSnapshotChunk = 500;  // objects read from the store at a time
+
+io::HttpResponse json_response(unsigned status, std::string body,
+                               const Representation& representation = {}) {
+  io::HttpResponse out;
+  out.status = status;
+  out.headers = {{"Content-Type", content_type(representation)}};
+  out.body = std::move(body);
+  return out;
+}
+
+std::string_view header(const io::HttpRequest& request, std::string_view name) {
+  return io::find_header(request.headers, name).value_or("");
+}
+
+}  // namespace
+
+std::string_view to_string(Verb verb) {
+  switch (verb) {
+    case Verb::Get:
+      return "get";
+    case Verb::List:
+      return "list";
+    case Verb::Watch:
+      return "watch";
+    case Verb::Create:
+      return "create";
+    case Verb::Update:
+      return "update";
+    case Verb::Patch:
+      return "patch";
+    case Verb::Delete:
+      return "delete";
+    case Verb::DeleteCollection:
+      return "deletecollection";
+  }
+  return "";
+}
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::answer(ResourceCall call) {
+  auto view = view_of(call);
+  if (!view) co_return std::move(view).error();
+  switch (call.verb) {
+    case Verb::Get:
+      co_return co_await get(std::move(call), *std::move(view));
+    case Verb::List:
+      co_return co_await list(std::move(call), *std::move(view));
+    case Verb::Create:
+      co_return co_await create(std::move(call), *std::move(view));
+    case Verb::Update:
+      co_return co_await update(std::move(call), *std::move(view));
+    case Verb::Patch:
+      co_return co_await patch(std::move(call), *std::move(view));
+    case Verb::Delete:
+      co_return co_await remove(std::move(call), *std::move(view));
+    case Verb::DeleteCollection:
+      co_return co_await remove_collection(std::move(call), *std::move(view));
+    case Verb::Watch:
+      break;
+  }
+  co_return internal_error("a watch is no plain answer");
+}
+
+ApiResult<View> ResourceHandler::view_of(const ResourceCall& call) const {
+  FAIRLEAD_TRY(representation, negotiate(header(*call.request, "Accept")));
+  View view{.representation = std::move(representation),
+            .include = IncludeObject::Metadata,
+            .now = clock_.wall()};
+  const std::string_view include = call.url->param("includeObject").value_or("");
+  if (include == "None") {
+    view.include = IncludeObject::None;
+  } else if (include == "Object") {
+    view.include = IncludeObject::Object;
+  } else if (!include.empty() && include != "Metadata") {
+    return bad_request(
+        fmt::format("includeObject: \"{}\" is none of None, Metadata, Object", include));
+  }
+  return view;
+}
+
+// ---- reading
+
+io::Task<ApiResult<void>> ResourceHandler::wait_for(Resource* resource, Revision revision) {
+  if (revision <= resource->cache.revision()) co_return ApiResult<void>();
+  const bool there = co_await resource->cache.wait_for(
+      revision, std::chrono::steady_clock::now() + kFreshnessWait);
+  if (!there) co_return too_large_resource_version(revision, resource->cache.revision());
+  co_return ApiResult<void>();
+}
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::get(ResourceCall call, View view) {
+  const std::string_view asked = call.url->param("resourceVersion").value_or("");
+  const auto revision = asked.empty() ? Revision{0} : parse_uint(asked);
+  if (!revision)
+    co_return bad_request(fmt::format("resourceVersion: \"{}\" is not an unsigned integer", asked));
+  FAIRLEAD_CO_CHECK(co_await wait_for(call.resource, *revision));
+  const ObjectPtr found =
+      call.resource->cache.find(call.resource->key(call.path.ns, call.path.name));
+  if (found == nullptr)
+    co_return not_found(call.resource->info().qualified_resource(), call.path.name);
+  if (view.representation.shape == Representation::Shape::Object) {
+    co_return json_response(200, *found->json + "\n", view.representation);
+  }
+  Document document = found->document();
+  ensure_object(document, "metadata")["resourceVersion"] = std::to_string(found->revision);
+  co_return json_response(200, encode_object(call.resource->strategy, document, view),
+                          view.representation);
+}
+
+// The state at a past revision: from the cache when nothing has changed since, else from the
+// store's history.
+io::Task<ApiResult<ObjectCache::Page>> ResourceHandler::page_at(Resource* resource,
+                                                                Selection selection,
+                                                                std::string from, std::size_t limit,
+                                                                Revision revision) {
+  if (revision >= resource->cache.last_change())
+    co_return resource->cache.list(selection, from, limit);
+  const ResourceInfo& info = resource->info();
+  ObjectCache::Page out;
+  ListRequest request{.prefix = info.namespaced && !selection.ns.empty()
+                                    ? info.storage_prefix + selection.ns + "/"
+                                    : info.storage_prefix,
+                      .from = std::move(from),
+                      .limit = kSnapshotChunk,
+                      .revision = revision};
+  while (true) {
+    auto chunk = co_await registry_.store().list(request);
+    if (!chunk) co_return to_status(chunk.error());
+    for (const KeyValue& item : chunk->items) {
+      auto object =
+          make_cached_object(resource->strategy, item.key, *item.value, item.mod_revision);
+      if (!object) co_return to_status(object.error());
+      if (!selection.matches(**object)) continue;
+      if (limit != 0 && out.items.size() == limit) {
+        out.next = item.key;
+        co_return out;
+      }
+      out.items.push_back(*std::move(object));
+    }
+    if (!chunk->more) co_return out;
+    request.from = chunk->items.back().key + '\0';
+  }
+}
+
+namespace {
+
+// What to read: which snapshot (0 = the latest) and from where.
+struct ListPlan {
+  Revision exactly = 0;
+  Revision at_least = 0;
+  std::string from;
+  std::size_t limit = 0;
+};
+
+ApiResult<ListPlan> plan_list(const ResourceInfo& info, const ListOptions& options) {
+  ListPlan plan{.exactly = 0, .at_least = 0, .from = {}, .limit = options.limit};
+  if (!options.continue_token.empty()) {
+    FAIRLEAD_TRY(token, decode_continue(options.continue_token));
+    plan.exactly = token.revision;
+    plan.from = info.storage_prefix + token.start;
+    return plan;
+  }
+  const Revision asked = options.resource_version.value_or(0);
+  const bool legacy_exact = options.match == ListOptions::Match::Unset && options.limit > 0;
+  if (asked != 0 && (options.match == ListOptions::Match::Exact || legacy_exact)) {
+    plan.exactly = asked;
+  }
+  if (options.resource_version == Revision{0})
+    plan.limit = 0;  // as the real server: all from the cache
+  plan.at_least = asked;
+  return plan;
+}
+
+// 410 for a continued list whose snapshot is gone; the token in it goes on at the latest state.
+StatusError expired_list(const ListOptions& options, const ListPlan& plan,
+                         const ResourceInfo& info) {
+  StatusError error = expired(
+      "The provided continue parameter is too old to display a consistent list result. You can "
+      "start a new list without "
+      "the continue parameter, or use the continue token in this response to retrieve the "
+      "remainder of the results.");
+  if (options.continue_token.empty()) {
+    error.message =
+        fmt::format("The resourceVersion for the provided list is too old: {}", plan.exactly);
+  } else {
+    error.continue_token =
+        encode_continue({.revision = 0, .start = plan.from.substr(info.storage_prefix.size())});
+  }
+  return error;
+}
+
+}  // namespace
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::list(ResourceCall call, View view) {
+  const ResourceInfo& info = call.resource->info();
+  auto options = parse_list_options(*call.url, call.resource->strategy, call.path.ns);
+  if (!options) co_return std::move(options).error();
+  auto plan = plan_list(info, *options);
+  if (!plan) co_return std::move(plan).error();
+  FAIRLEAD_CO_CHECK(co_await wait_for(call.resource, std::max(plan->at_least, plan->exactly)));
+
+  const Revision revision = plan->exactly != 0 ? plan->exactly : call.resource->cache.revision();
+  auto page =
+      co_await page_at(call.resource, options->selection, plan->from, plan->limit, revision);
+  if (!page && page.error().code == 410) co_return expired_list(*options, *plan, info);
+  if (!page) co_return std::move(page).error();
+  ListMeta meta{.revision = revision, .continue_token = {}, .remaining = page->remaining};
+  if (!page->next.empty()) {
+    meta.continue_token = encode_continue(
+        {.revision = revision, .start = page->next.substr(info.storage_prefix.size())});
+  }
+  co_return json_response(200, encode_list(call.resource->strategy, page->items, meta, view),
+                          view.representation);
+}
+
+// ---- writing
+
+ApiResult<WriteRequest> ResourceHandler::write_request(const ResourceCall& call,
+                                                       std::string_view options_kind) const {
+  FAIRLEAD_TRY(options, parse_write_options(*call.url, options_kind));
+  const std::string_view agent = header(*call.request, "User-Agent");
+  if (options.field_manager.empty()) options.field_manager = agent.substr(0, agent.find('/'));
+  WriteRequest out;
+  out.context = {.now = clock_.wall(),
+                 .dry_run = options.dry_run,
+                 .user = call.user,
+                 .field_manager = std::move(options.field_manager)};
+  out.ns = call.path.ns;
+  out.name = call.path.name;
+  out.subresource = call.path.subresource;
+  out.field_validation = options.field_validation;
+  return out;
+}
+
+io::HttpResponse ResourceHandler::written_response(const ResourceCall& call, const Written& written,
+                                                   const View& view) const {
+  Document document = written.object;
+  if (written.revision != 0) {
+    ensure_object(document, "metadata")["resourceVersion"] = std::to_string(written.revision);
+  }
+  io::HttpResponse out =
+      json_response(written.created ? 201 : 200,
+                    encode_object(call.resource->strategy, document, view), view.representation);
+  for (const std::string& warning : written.warnings) {
+    std::string quoted = boost::json::serialize(text_value(warning));
+    out.headers.push_back({"Warning", fmt::format("299 - {}", quoted)});
+  }
+  return out;
+}
+
+namespace {
+
+// The body as an object, with duplicate keys treated like unknown fields.
+ApiResult<Document> object_body(const ResourceCall& call, WriteRequest& request,
+                                std::vector<std::string>& warnings) {
+  FAIRLEAD_TRY(decoded, decode_body(header(*call.request, "Content-Type"), call.request->body));
+  if (!decoded.value.is_object()) return bad_request("the body must be a JSON object");
+  std::vector<std::string> texts;
+  for (const std::string& path : decoded.duplicate_fields)
+    texts.push_back(fmt::format("duplicate field \"{}\"", path));
+  if (request.field_validation == FieldValidation::Strict && !texts.empty()) {
+    return bad_request(fmt::format("strict decoding error: {}", fmt::join(texts, ", ")));
+  }
+  if (request.field_validation == FieldValidation::Warn) warnings = std::move(texts);
+  return std::move(decoded.value.get_object());
+}
+
+}  // namespace
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::create(ResourceCall call, View view) {
+  auto request = write_request(call, "CreateOptions");
+  if (!request) co_return std::move(request).error();
+  std::vector<std::string> warnings;
+  auto body = object_body(call, *request, warnings);
+  if (!body) co_return std::move(body).error();
+  auto written =
+      call.path.subresource.empty()
+          ? co_await writer_.create(*call.resource, *request, *std::move(body))
+          : co_await writer_.create_subresource(*call.resource, *request, *std::move(body));
+  if (!written) co_return std::move(written).error();
+  written->warnings.insert(written->warnings.begin(), warnings.begin(), warnings.end());
+  if (!call.path.subresource.empty()) {
+    io::HttpResponse out = json_response(
+        201, R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","code":201})"
+             "\n");
+    co_return out;
+  }
+  co_return written_response(call, *written, view);
+}
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::update(ResourceCall call, View view) {
+  auto request = write_request(call, "UpdateOptions");
+  if (!request) co_return std::move(request).error();
+  std::vector<std::string> warnings;
+  auto body = object_body(call, *request, warnings);
+  if (!body) co_return std::move(body).error();
+  Change change = [document = *std::move(body)](const Document&) -> ApiResult<Document> {
+    return document;
+  };
+  auto written = co_await writer_.update(*call.resource, *request, std::move(change));
+  if (!written) co_return std::move(written).error();
+  written->warnings.insert(written->warnings.begin(), warnings.begin(), warnings.end());
+  co_return written_response(call, *written, view);
+}
+
+namespace {
+
+enum class PatchType { Json, Merge, StrategicMerge };
+
+ApiResult<PatchType> patch_type(std::string_view content_type) {
+  const std::string type = media_type(content_type);
+  if (type == "application/json-patch+json") return PatchType::Json;
+  if (type == "application/merge-patch+json") return PatchType::Merge;
+  if (type == "application/strategic-merge-patch+json") return PatchType::StrategicMerge;
+  return unsupported_media_type(
+      "application/json-patch+json, application/merge-patch+json, "
+      "application/strategic-merge-patch+json");
+}
+
+ApiResult<Document> apply_patch(PatchType type, std::string_view kind, const Document& current,
+                                const boost::json::value& patch) {
+  switch (type) {
+    case PatchType::Json:
+      return apply_json_patch(current, patch);
+    case PatchType::Merge:
+      return apply_merge_patch(current, patch);
+    case PatchType::StrategicMerge:
+      return apply_strategic_merge_patch(kind, current, patch);
+  }
+  return internal_error("unknown patch type");
+}
+
+}  // namespace
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::patch(ResourceCall call, View view) {
+  auto type = patch_type(header(*call.request, "Content-Type"));
+  if (!type) co_return std::move(type).error();
+  auto request = write_request(call, "PatchOptions");
+  if (!request) co_return std::move(request).error();
+  request->is_patch = true;
+  if (const auto force = call.url->param("force"); force && !force->empty()) {
+    co_return invalid_status({.group = "meta.k8s.io", .resource = "PatchOptions"}, "",
+                             {forbidden("force", "may not be specified for non-apply patch")});
+  }
+  auto patch = parse_json(call.request->body);
+  if (!patch) co_return std::move(patch).error();
+  Change change = [type = *type, kind = call.resource->info().kind,
+                   document = std::move(patch->value)](const Document& current) {
+    return apply_patch(type, kind, current, document);
+  };
+  auto written = co_await writer_.update(*call.resource, *request, std::move(change));
+  if (!written) co_return std::move(written).error();
+  co_return written_response(call, *written, view);
+}
+
+// ---- deleting
+
+namespace {
+
+ApiResult<DeleteOptions> delete_options(const ResourceCall& call) {
+  if (call.request->body.empty()) return parse_delete_options(*call.url, nullptr);
+  FAIRLEAD_TRY(body, decode_object_body(header(*call.request, "Content-Type"), call.request->body));
+  return parse_delete_options(*call.url, &body);
+}
+
+WriteRequest delete_request(const ResourceCall& call, const DeleteOptions& options, WallTime now) {
+  WriteRequest out;
+  out.context = {.now = now, .dry_run = options.dry_run, .user = call.user, .field_manager = {}};
+  out.ns = call.path.ns;
+  out.name = call.path.name;
+  return out;
+}
+
+}  // namespace
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::remove(ResourceCall call, View view) {
+  auto options = delete_options(call);
+  if (!options) co_return std::move(options).error();
+  auto written = co_await writer_.remove(*call.resource,
+                                         delete_request(call, *options, clock_.wall()), *options);
+  if (!written) co_return std::move(written).error();
+  const Strategy& strategy = call.resource->strategy;
+  if (written->removed && !strategy.delete_returns_object()) {
+    const Document status = success_status(strategy.info().qualified_resource(), call.path.name,
+                                           string_at(written->object, "metadata.uid"));
+    co_return json_response(200, boost::json::serialize(status) + "\n");
+  }
+  co_return written_response(call, *written, view);
+}
+
+io::Task<ApiResult<io::HttpResponse>> ResourceHandler::remove_collection(ResourceCall call,
+                                                                         View view) {
+  auto options = delete_options(call);
+  if (!options) co_return std::move(options).error();
+  auto selected = parse_list_options(*call.url, call.resource->strategy, call.path.ns);
+  if (!selected) co_return std::move(selected).error();
+  auto page = call.resource->cache.list(selected->selection, {}, 0);
+  std::vector<ObjectPtr> removed;
+  for (const ObjectPtr& object : page.items) {
+    WriteRequest request = delete_request(call, *options, clock_.wall());
+    request.ns = object->ns;
+    request.name = object->name;
+    auto written = co_await writer_.remove(*call.resource, std::move(request), *options);
+    if (!written && written.error().code == 404) continue;  // somebody else was quicker
+    if (!written) co_return std::move(written).error();
+    removed.push_back(object);
+  }
+  const ListMeta meta{
+      .revision = call.resource->cache.revision(), .continue_token = {}, .remaining = 0};
+  co_return json_response(200, encode_list(call.resource->strategy, removed, meta, view),
+                          view.representation);
+}
+
+}  // namespace fairlead::apiserver
