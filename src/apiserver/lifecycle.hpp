@@ -1,0 +1,61 @@
+// What the server does by itself: the objects every cluster has, emptying namespaces that are being
+// deleted, forgetting old revisions. Each is a task of the ApiServer on its loop.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <optional>
+
+#include "apiserver/object_writer.hpp"
+#include "apiserver/registry.hpp"
+#include "base/clock.hpp"
+#include "base/ip.hpp"
+
+namespace fairlead::apiserver {
+
+// Namespaces default, kube-system, kube-public, kube-node-lease; existing ones are left alone.
+io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* clock);
+
+// Service default/kubernetes at the first address of `service_cidr`, and its EndpointSlice at
+// `advertise`. An existing Service is left alone, the slice is set.
+io::Task<Result<void>> make_kubernetes_service(Registry* registry, const Clock* clock,
+                                               IpPrefix service_cidr, SocketAddress advertise);
+
+// Deletes what is in namespaces that are being deleted, then lets go of them. Runs until cancelled.
+class NamespaceReaper {
+ public:
+  NamespaceReaper(Registry& registry, const Clock& clock, io::Executor executor);
+  io::Task<void> run();
+  void poke() { changed_.notify(); }  // something may have become deletable
+
+ private:
+  io::Task<bool> reap(std::string ns);  // true: nothing left in it
+  io::Task<void> release(std::string ns);
+
+  Registry& registry_;
+  const Clock& clock_;
+  ObjectWriter writer_;
+  io::Event changed_;
+};
+
+// How far history may be forgotten. Pure.
+class CompactionPolicy {
+ public:
+  static constexpr auto kKeptTime = std::chrono::minutes(10);
+  static constexpr Revision kKeptAtLeast = 1'000;
+  static constexpr Revision kKeptAtMost = 100'000;
+
+  // Notes that `revision` was the newest at `now`; returns what to compact to, 0 for nothing.
+  Revision observe(MonoTime now, Revision revision);
+
+ private:
+  struct Sample {
+    MonoTime time;
+    Revision revision = 0;
+  };
+  std::deque<Sample> samples_;
+};
+
+io::Task<void> compact_regularly(Store* store, const Clock* clock);  // until cancelled
+
+}  // namespace fairlead::apiserver

@@ -1,0 +1,168 @@
+#include "apiserver/server.hpp"
+
+#include <algorithm>
+
+#include "apiserver/api_handler.hpp"
+#include "apiserver/lifecycle.hpp"
+#include "apiserver/store/sqlite_store.hpp"
+#include "base/log.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+class Server final : public ApiServer {
+ public:
+  struct Parts {
+    std::unique_ptr<Store> store;
+    Pki pki;
+    std::optional<SocketAddress> advertise;
+    IpPrefix service_cidr;
+    const Clock* clock;
+  };
+  Server(io::Executor executor, Parts parts, Strategies strategies, std::vector<TokenEntry> tokens)
+      : store_(std::move(parts.store)),
+        pki_(std::move(parts.pki)),
+        advertise_(parts.advertise),
+        service_cidr_(parts.service_cidr),
+        clock_(parts.clock),
+        registry_(executor, *store_, std::move(strategies)),
+        authenticator_(std::move(tokens)),
+        handler_(registry_, *clock_, authenticator_),
+        reaper_(registry_, *clock_, executor),
+        tasks_(executor, "apiserver") {}
+
+  Result<void> add_listener(const io::Executor& executor, Listener listener,
+                            const io::TlsServer& tls) {
+    const bool trusted = !listener.tls;
+    io::HttpServer::Config config{
+        .listener = std::move(listener.socket),
+        .tls = {},
+        .handler = [this, trusted](
+                       io::HttpExchange& exchange) { return handler_.handle(&exchange, trusted); },
+        .limits = {},
+        .name = trusted ? "apiserver-http" : "apiserver-https"};
+    if (!trusted) config.tls = tls;
+    // Somewhat above the limit that is answered with a proper Status.
+    config.limits.body_bytes = 4 * 1024 * 1024;
+    FAIRLEAD_TRY(server, io::HttpServer::create(executor, std::move(config)));
+    servers_.push_back(std::move(server));
+    return {};
+  }
+
+  io::Task<Result<void>> start() override {
+    FAIRLEAD_CO_CHECK(co_await registry_.load());
+    registry_.on_change(
+        [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
+    FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
+    if (advertise_) {
+      const auto made =
+          co_await make_kubernetes_service(&registry_, clock_, service_cidr_, *advertise_);
+      if (!made) co_return made.error();
+    }
+    tasks_.spawn(reaper_.run());
+    tasks_.spawn(compact_regularly(store_.get(), clock_));
+    for (const auto& server : servers_) server->start();
+    co_return Result<void>();
+  }
+
+  io::Task<void> close() override {
+    for (const auto& server : servers_) co_await server->close();
+    co_await tasks_.close();
+    co_await store_->close();
+  }
+
+  const Pki& pki() const override { return pki_; }
+  std::vector<SocketAddress> addresses() const override {
+    std::vector<SocketAddress> out;
+    for (const auto& server : servers_) out.push_back(server->local_address());
+    return out;
+  }
+  Result<std::string> admin_kubeconfig(const std::string& url) const override {
+    if (url.starts_with("http://")) return make_insecure_kubeconfig(url);
+    FAIRLEAD_TRY(identity,
+                 pki_.client_identity("fairlead-admin", {std::string(kMasters)}, *clock_));
+    return make_kubeconfig(url, pki_.ca_pem(), identity);
+  }
+
+ private:
+  // A namespace began to terminate, or something in one went away.
+  void react(const Resource& resource, const StoreEvent& event) {
+    if (&resource == &registry_.namespaces() || event.value == nullptr) reaper_.poke();
+  }
+
+  std::unique_ptr<Store> store_;
+  Pki pki_;
+  std::optional<SocketAddress> advertise_;
+  IpPrefix service_cidr_;
+  const Clock* clock_;
+  Registry registry_;
+  Authenticator authenticator_;
+  ApiHandler handler_;
+  NamespaceReaper reaper_;
+  std::vector<std::unique_ptr<io::HttpServer>> servers_;
+  io::TaskGroup tasks_;
+};
+
+Result<void> check_config(const ApiServer::Config& config) {
+  const auto& cidrs = config.kinds.service_cidrs;
+  if (cidrs.empty() || cidrs.size() > 2) {
+    return make_error(ErrorCode::Invalid,
+                      "service cluster IP range: {} ranges given, one or two are needed",
+                      cidrs.size());
+  }
+  if (cidrs.size() == 2 && cidrs[0].family() == cidrs[1].family()) {
+    return make_error(ErrorCode::Invalid,
+                      "service cluster IP range: {} and {} are of the same family", cidrs[0],
+                      cidrs[1]);
+  }
+  for (const IpPrefix& cidr : cidrs) {
+    const unsigned most = cidr.family() == IpFamily::V4 ? 32 : 128;
+    const unsigned least = cidr.family() == IpFamily::V4 ? 8 : 64;
+    if (cidr.length() < least || cidr.length() + 2 > most) {
+      return make_error(ErrorCode::Invalid,
+                        "service cluster IP range {}: the prefix length must be {} to {}", cidr,
+                        least, most - 2);
+    }
+  }
+  const PortRange ports = config.kinds.node_ports;
+  if (ports.first == 0 || ports.first > ports.last) {
+    return make_error(ErrorCode::Invalid,
+                      "service node port range {}-{}: must ascend from 1 to 65535", ports.first,
+                      ports.last);
+  }
+  return {};
+}
+
+Result<Pki> open_pki(const ApiServer::Config& config) {
+  return config.data_directory.empty() ? Pki::create_in_memory(*config.clock)
+                                       : Pki::open(config.data_directory, *config.clock);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Config config) {
+  FAIRLEAD_CHECK(check_config(config));
+  FAIRLEAD_TRY(pki, open_pki(config));
+  const std::string path =
+      config.data_directory.empty() ? ":memory:" : config.data_directory + "/store.db";
+  for (const IpPrefix& cidr : config.kinds.service_cidrs)
+    config.names.addresses.push_back(cidr.address().plus(1));
+  if (config.advertise) config.names.addresses.push_back(config.advertise->address);
+  FAIRLEAD_TRY(identity, pki.server_identity(std::move(config.names), *config.clock));
+  FAIRLEAD_TRY(tls, io::TlsServer::create(identity, pki.ca_pem()));
+  FAIRLEAD_TRY(store, open_sqlite_store(executor, {.path = path}));
+  auto server =
+      std::make_unique<Server>(executor,
+                               Server::Parts{.store = std::move(store),
+                                             .pki = std::move(pki),
+                                             .advertise = config.advertise,
+                                             .service_cidr = config.kinds.service_cidrs.front(),
+                                             .clock = config.clock},
+                               make_strategies(config.kinds), std::move(config.tokens));
+  for (Listener& listener : config.listeners) {
+    FAIRLEAD_CHECK(server->add_listener(executor, std::move(listener), tls));
+  }
+  return std::unique_ptr<ApiServer>(std::move(server));
+}
+
+}  // namespace fairlead::apiserver

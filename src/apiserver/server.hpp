@@ -1,0 +1,64 @@
+// ApiServer: the whole API server as one object on one loop, to be run by fairlead-apiserver or
+// inside another program.
+//
+//   create()  opens the store and the CA, binds nothing: listeners come from the caller
+//   (io::listen_tcp, also from inside
+//             other network namespaces).
+//   start()   loads the caches, makes the namespaces every cluster has (and the Service
+//   "kubernetes"), then accepts. close()   ends watches and connections, then the store. To be
+//   awaited before destruction, also when start() failed.
+//
+// Invariants: one writer per data directory (a second server is refused); what was answered with
+// 2xx is on disk. Not here: controllers (they are clients), leader election, RBAC (see auth.hpp).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apiserver/auth.hpp"
+#include "apiserver/kinds.hpp"
+#include "apiserver/pki.hpp"
+#include "base/clock.hpp"
+#include "io/http.hpp"
+#include "io/task.hpp"
+
+namespace fairlead::apiserver {
+
+class ApiServer {
+ public:
+  struct Listener {
+    io::UniqueFd socket;  // bound and listening
+    // Plain HTTP makes everyone who can connect an administrator: loopback or a namespace of one's
+    // own only.
+    bool tls = true;
+  };
+  struct Config {
+    std::string
+        data_directory;  // store.db, ca.crt, ca.key; empty = everything in memory, nothing survives
+    std::vector<Listener> listeners;
+    KindsConfig kinds;
+    std::vector<TokenEntry> tokens;  // bearer tokens
+    Pki::Names names;                // further names and addresses of the server's certificate
+    // Where pods reach this server: makes Service and EndpointSlice default/kubernetes. Absent =
+    // they are not made.
+    std::optional<SocketAddress> advertise;
+    const Clock* clock = &Clock::real();
+  };
+  // Invalid: a config value is wrong, named in the message. Unavailable: another process has the
+  // data directory.
+  static Result<std::unique_ptr<ApiServer>> create(io::Executor executor, Config config);
+  virtual ~ApiServer() = default;
+
+  virtual io::Task<Result<void>> start() = 0;
+  virtual io::Task<void> close() = 0;
+
+  virtual const Pki& pki() const = 0;
+  virtual std::vector<SocketAddress> addresses() const = 0;  // of the listeners, in order
+
+  // A kubeconfig for `url` with a fresh client certificate of group system:masters.
+  virtual Result<std::string> admin_kubeconfig(const std::string& url) const = 0;
+};
+
+}  // namespace fairlead::apiserver
