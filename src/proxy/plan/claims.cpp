@@ -91,7 +91,12 @@ std::set<Place> Claims::stop_waiting(const PlanKey& key) {
   for (const Place& place : found.mapped()) {
     const auto waiting = waiting_.find(place);
     std::erase_if(waiting->second, [&](const Bid& bid) { return bid.key == key; });
-    if (waiting->second.empty()) waiting_.erase(waiting);
+    if (waiting->second.empty()) {
+      waiting_.erase(waiting);
+    } else if (!owners_.contains(place)) {
+      // It was this one's turn; if it does not bid again, it is the next one's.
+      disturbed_.insert(service_of(waiting->second.begin()->key));
+    }
   }
   return std::move(found.mapped());
 }

@@ -1,6 +1,7 @@
 #include "proxy/plan/compile.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace fairlead::plan {
 namespace {
@@ -156,8 +157,9 @@ void Compiler::review_flows(const kube::NamespacedName& name, std::map<PlanKey, 
     if (found != plan_.services.end()) {
       std::ranges::copy(found->second->frontends, std::back_inserter(out.frontends));
     }
-    std::ranges::sort(out.frontends);
-    const auto surplus = std::ranges::unique(out.frontends);
+    const auto place = [](const Frontend& f) { return std::tuple(f.kind, f.address, f.port); };
+    std::ranges::sort(out.frontends, {}, place);
+    const auto surplus = std::ranges::unique(out.frontends, {}, place);
     out.frontends.erase(surplus.begin(), surplus.end());
     pass.reviews.insert_or_assign(key, std::move(out));
   };
