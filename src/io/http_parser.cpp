@@ -121,7 +121,7 @@ Result<std::size_t> HttpResponseParser::feed(std::string_view bytes) {
 
 Result<void> HttpResponseParser::end_of_input() {
   error_code ec;
-  impl_->parser->put_eof(ec);
+  if (impl_->parser->got_some()) impl_->parser->put_eof(ec);
   if (ec || !impl_->parser->is_done()) {
     return make_error(ErrorCode::Unavailable, "connection closed in the middle of the answer");
   }
