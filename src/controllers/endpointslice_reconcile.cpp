@@ -168,7 +168,7 @@ Desired desired_endpoints(const EndpointSliceInput& input, const std::vector<Add
   Desired desired;
   for (const Pod* pod : input.pods) {
     if (!is_candidate(*pod) || !selector.matches(pod->metadata.labels)) continue;
-    const auto node = input.nodes.find(pod->node_name);
+    const auto node = input.nodes.find({.namespace_ = "", .name = pod->node_name});
     const bool node_missing = !pod->node_name.empty() && node == input.nodes.end();
     if (node_missing && !input.service.publish_not_ready_addresses) {
       desired.missing_nodes.insert(pod->node_name);

@@ -28,7 +28,7 @@ struct EndpointSliceInput {
   std::span<const kube::Pod* const> pods;  // of the service's namespace; selected or not
   std::span<const kube::EndpointSlice* const>
       slices;  // labelled with the service's name, whoever manages them
-  const std::map<std::string, kube::Node>& nodes;  // by name
+  const std::map<kube::NamespacedName, kube::Node>& nodes;
   std::optional<WallTime> trigger;  // newest cause of this sync, if there is a new one
 };
 

@@ -22,7 +22,7 @@ struct Cluster {
   Service service;
   std::vector<Pod> pods;
   std::vector<EndpointSlice> slices;
-  std::map<std::string, kube::Node> nodes;
+  std::map<kube::NamespacedName, kube::Node> nodes;
   std::optional<WallTime> trigger;
 
   Cluster() {
@@ -37,7 +37,7 @@ struct Cluster {
       kube::Node node;
       node.metadata.name = name;
       node.metadata.labels[kube::label::kTopologyZone] = "zone-" + name;
-      nodes[name] = node;
+      nodes[{"", name}] = node;
     }
   }
 

@@ -1,0 +1,295 @@
+#include "controllers/endpointslice_controller.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "base/text.hpp"
+#include "kube/selector.hpp"
+
+namespace fairlead::controllers {
+namespace {
+
+using kube::EndpointSlice;
+using kube::NamespacedName;
+using kube::Pod;
+using kube::Service;
+using std::chrono::milliseconds;
+
+constexpr std::chrono::seconds kWritePatience{5};
+
+NamespacedName key_of(const kube::ObjectMeta& meta) { return {meta.namespace_, meta.name}; }
+
+NamespacedName parse_key(const std::string& text) {
+  const auto slash = text.find('/');
+  return {text.substr(0, slash), text.substr(slash + 1)};
+}
+
+// The name of the service a slice belongs to, empty if it belongs to none.
+std::string service_name_of(const EndpointSlice& slice) {
+  const auto label = slice.metadata.labels.find(kube::label::kServiceName);
+  return label == slice.metadata.labels.end() ? std::string() : label->second;
+}
+
+// Whether anything an endpoint is made of differs; a pod's other news (restarts, heartbeats) is
+// none of ours.
+bool matters(const Pod& a, const Pod& b) {
+  return a.metadata.labels != b.metadata.labels ||
+         a.metadata.deletion_timestamp != b.metadata.deletion_timestamp ||
+         a.metadata.uid != b.metadata.uid || a.phase != b.phase || a.pod_ip != b.pod_ip ||
+         a.pod_ips != b.pod_ips || a.node_name != b.node_name || a.hostname != b.hostname ||
+         a.subdomain != b.subdomain || kube::is_ready(a) != kube::is_ready(b);
+}
+
+// Pods of one namespace: keys are ordered by namespace first.
+std::vector<const Pod*> pods_in(const client::Store<Pod>& store, const std::string& namespace_) {
+  std::vector<const Pod*> out;
+  for (auto it = store.all().lower_bound({namespace_, ""});
+       it != store.all().end() && it->first.namespace_ == namespace_; ++it) {
+    out.push_back(&it->second);
+  }
+  return out;
+}
+
+std::uint64_t revision_of(const EndpointSlice& slice) {
+  return parse_uint(slice.metadata.resource_version).value_or(0);
+}
+
+}  // namespace
+
+EndpointSliceController::EndpointSliceController(io::Executor executor, Config config)
+    : config_(config), wake_(std::move(executor)) {
+  config_.services->on_change(
+      [this](const Service* before, const Service* after) { service_changed(before, after); });
+  config_.pods->on_change(
+      [this](const Pod* before, const Pod* after) { pod_changed(before, after); });
+  config_.slices->on_change([this](const EndpointSlice* before, const EndpointSlice* after) {
+    slice_changed(before, after);
+  });
+  config_.nodes->on_change(
+      [this](const kube::Node* before, const kube::Node* after) { node_changed(before, after); });
+  config_.services->on_synced([this] { wake_.notify(); });
+  config_.pods->on_synced([this] { wake_.notify(); });
+  config_.slices->on_synced([this] { wake_.notify(); });
+  config_.nodes->on_synced([this] { wake_.notify(); });
+}
+
+void EndpointSliceController::mark(const NamespacedName& service, milliseconds delay) {
+  queue_.add(service.to_string(), config_.clock->mono() + delay);
+  wake_.notify();
+}
+
+void EndpointSliceController::mark_services_of(const Pod& pod) {
+  const auto& services = config_.services->all();
+  const std::string& namespace_ = pod.metadata.namespace_;
+  for (auto it = services.lower_bound({namespace_, ""});
+       it != services.end() && it->first.namespace_ == namespace_; ++it) {
+    const Service& service = it->second;
+    if (wants_endpoint_slices(service) &&
+        kube::LabelSelector::match_all(service.selector).matches(pod.metadata.labels)) {
+      mark(it->first, config_.batch_period);
+    }
+  }
+}
+
+void EndpointSliceController::service_changed(const Service* before, const Service* after) {
+  mark(key_of((after != nullptr ? after : before)->metadata), milliseconds{0});
+}
+
+void EndpointSliceController::pod_changed(const Pod* before, const Pod* after) {
+  if (before != nullptr && after != nullptr && !matters(*before, *after)) return;
+  if (before != nullptr) mark_services_of(*before);
+  if (after != nullptr) mark_services_of(*after);
+}
+
+void EndpointSliceController::slice_changed(const EndpointSlice* before,
+                                            const EndpointSlice* after) {
+  for (const EndpointSlice* slice : {before, after}) {
+    const std::string name = slice == nullptr ? "" : service_name_of(*slice);
+    if (name.empty()) continue;
+    const NamespacedName service{slice->metadata.namespace_, name};
+    auto& held = slices_by_service_[service];
+    if (slice == after) {
+      held.insert(slice->metadata.name);
+    } else {
+      held.erase(slice->metadata.name);
+    }
+    if (held.empty()) slices_by_service_.erase(service);
+    mark(service, milliseconds{0});
+  }
+  const auto written = outstanding_.find(key_of((after != nullptr ? after : before)->metadata));
+  if (written == outstanding_.end()) return;
+  const bool came_back = after == nullptr ? written->second.revision == 0
+                                          : written->second.revision != 0 &&
+                                                revision_of(*after) >= written->second.revision;
+  if (!came_back) return;
+  const NamespacedName service{written->first.namespace_, written->second.service};
+  outstanding_.erase(written);
+  mark(service, milliseconds{0});
+}
+
+void EndpointSliceController::node_changed(const kube::Node* before, const kube::Node* after) {
+  const auto zone_of = [](const kube::Node* node) {
+    const auto zone = node->metadata.labels.find(kube::label::kTopologyZone);
+    return zone == node->metadata.labels.end() ? std::string() : zone->second;
+  };
+  if (before != nullptr && after != nullptr && zone_of(before) == zone_of(after)) return;
+  const std::string& name = (after != nullptr ? after : before)->metadata.name;
+  for (const auto& [key, pod] : config_.pods->all()) {
+    if (pod.node_name == name) mark_services_of(pod);
+  }
+}
+
+bool EndpointSliceController::stores_synced() const {
+  return config_.services->has_synced() && config_.pods->has_synced() &&
+         config_.nodes->has_synced() && config_.slices->has_synced();
+}
+
+io::Task<void> EndpointSliceController::run() {
+  while (!co_await io::cancelled()) {
+    if (!stores_synced()) {
+      co_await wake_.wait();
+      continue;
+    }
+    const auto key = queue_.take(config_.clock->mono());
+    if (!key) {
+      if (const auto due = queue_.next_due()) {
+        co_await wake_.wait_until(*due);
+      } else {
+        co_await wake_.wait();
+      }
+      continue;
+    }
+    const auto result = co_await sync(parse_key(*key));
+    if (result) {
+      queue_.succeeded(*key);
+    } else {
+      const auto delay = queue_.failed(*key, config_.clock->mono());
+      log::warning("endpoint slices not written, trying again",
+                   {{"service", *key}, {"error", result.error()}, {"in", format_duration(delay)}});
+    }
+  }
+}
+
+std::vector<const EndpointSlice*> EndpointSliceController::slices_of(
+    const NamespacedName& key) const {
+  std::vector<const EndpointSlice*> out;
+  const auto names = slices_by_service_.find(key);
+  if (names == slices_by_service_.end()) return out;
+  for (const std::string& name : names->second) {
+    if (const EndpointSlice* slice = config_.slices->get({key.namespace_, name}))
+      out.push_back(slice);
+  }
+  return out;
+}
+
+bool EndpointSliceController::waits_for_own_writes(const NamespacedName& key) {
+  const MonoTime now = config_.clock->mono();
+  std::erase_if(outstanding_, [&](const auto& entry) { return entry.second.patience <= now; });
+  return std::ranges::any_of(outstanding_, [&](const auto& entry) {
+    return entry.first.namespace_ == key.namespace_ && entry.second.service == key.name;
+  });
+}
+
+void EndpointSliceController::expect(const NamespacedName& slice, const std::string& service,
+                                     std::uint64_t revision) {
+  outstanding_[slice] = {
+      .service = service, .revision = revision, .patience = config_.clock->mono() + kWritePatience};
+}
+
+std::optional<WallTime> EndpointSliceController::new_trigger(
+    const Service& service, const std::vector<const Pod*>& pods) const {
+  std::optional<WallTime> newest = service.metadata.creation_timestamp;
+  const auto selector = kube::LabelSelector::match_all(service.selector);
+  for (const Pod* pod : pods) {
+    if (!selector.matches(pod->metadata.labels)) continue;
+    for (const kube::Condition& condition : pod->conditions) {
+      if (condition.type == "Ready" && condition.last_transition_time)
+        newest = std::max(newest, condition.last_transition_time);
+    }
+  }
+  const auto last = last_trigger_.find(key_of(service.metadata));
+  if (last != last_trigger_.end() && newest && *newest <= last->second) return std::nullopt;
+  return newest;
+}
+
+io::Task<Result<void>> EndpointSliceController::sync(NamespacedName key) {
+  const Service* service = config_.services->get(key);
+  if (service == nullptr) {
+    last_trigger_.erase(key);
+    co_return co_await remove_slices_of_gone_service(key);
+  }
+  if (waits_for_own_writes(
+          key)) {  // their return marks the key again; this is for a return that never comes
+    queue_.add(key.to_string(), config_.clock->mono() + kWritePatience);
+    co_return Result<void>{};
+  }
+  const auto pods = pods_in(*config_.pods, key.namespace_);
+  const auto slices = slices_of(key);
+  const auto trigger = new_trigger(*service, pods);
+  auto writes = reconcile_endpoint_slices({.service = *service,
+                                           .pods = pods,
+                                           .slices = slices,
+                                           .nodes = config_.nodes->all(),
+                                           .trigger = trigger});
+  const std::vector<std::string> missing = writes.missing_nodes;
+  FAIRLEAD_CO_CHECK(co_await write(key, std::move(writes)));
+  if (trigger) last_trigger_[key] = *trigger;
+  if (!missing.empty())
+    co_return make_error(ErrorCode::NotFound, "pods name node \"{}\", which does not exist",
+                         missing.front());
+  co_return Result<void>{};
+}
+
+io::Task<Result<void>> EndpointSliceController::write(NamespacedName key,
+                                                      EndpointSliceWrites writes) {
+  for (EndpointSlice& slice : writes.create) {
+    FAIRLEAD_CO_TRY(created, co_await config_.client->create_object(std::move(slice)));
+    // The watch may have been quicker than the answer.
+    if (config_.slices->get(key_of(created.metadata)) == nullptr) {
+      expect(key_of(created.metadata), key.name, revision_of(created));
+    }
+  }
+  for (EndpointSlice& slice : writes.update) {
+    FAIRLEAD_CO_TRY(updated, co_await config_.client->replace_object(std::move(slice)));
+    const EndpointSlice* seen = config_.slices->get(key_of(updated.metadata));
+    if (seen != nullptr && revision_of(*seen) < revision_of(updated)) {
+      expect(key_of(updated.metadata), key.name, revision_of(updated));
+    }
+  }
+  for (const EndpointSlice& slice : writes.remove) {
+    FAIRLEAD_CO_CHECK(co_await remove_slice(key_of(slice.metadata), key.name));
+  }
+  if (!writes.create.empty() || !writes.update.empty() || !writes.remove.empty()) {
+    log::verbose(2, "endpoint slices written",
+                 {{"service", key.to_string()},
+                  {"created", writes.create.size()},
+                  {"updated", writes.update.size()},
+                  {"removed", writes.remove.size()}});
+  }
+  co_return Result<void>{};
+}
+
+io::Task<Result<void>> EndpointSliceController::remove_slice(NamespacedName slice,
+                                                             std::string service) {
+  const auto removed = co_await config_.client->remove_object<EndpointSlice>(slice);
+  if (!removed && removed.error().code != ErrorCode::NotFound) co_return removed.error();
+  if (config_.slices->get(slice) != nullptr) expect(slice, service, 0);
+  co_return Result<void>{};
+}
+
+// What a garbage collector would do for these: the owner is gone, so are its slices.
+io::Task<Result<void>> EndpointSliceController::remove_slices_of_gone_service(NamespacedName key) {
+  std::vector<NamespacedName> orphans;
+  for (const EndpointSlice* slice : slices_of(key)) {
+    const bool owned = std::ranges::any_of(
+        slice->metadata.owner_references, [&](const kube::OwnerReference& owner) {
+          return owner.kind == "Service" && owner.name == key.name;
+        });
+    if (owned && !slice->metadata.deletion_timestamp) orphans.push_back(key_of(slice->metadata));
+  }
+  for (const NamespacedName& slice : orphans)
+    FAIRLEAD_CO_CHECK(co_await remove_slice(slice, key.name));
+  co_return Result<void>{};
+}
+
+}  // namespace fairlead::controllers

@@ -1,0 +1,79 @@
+// The shell around reconcile_endpoint_slices(): notes which services are dirty, reconciles one
+// after the other on the loop, retries with back-off. Owned by Controllers (controllers.hpp), which
+// feeds the stores.
+//
+// Loop thread only. Invariants: a service is never reconciled against a view older than this
+// controller's own writes (a key waits until its writes have come back through the watch); one
+// reconcile of a service at a time.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <set>
+#include <string>
+
+#include "base/clock.hpp"
+#include "client/api_client.hpp"
+#include "client/informer.hpp"
+#include "controllers/endpointslice_reconcile.hpp"
+#include "controllers/work_queue.hpp"
+#include "io/task.hpp"
+
+namespace fairlead::controllers {
+
+class EndpointSliceController {
+ public:
+  struct Config {
+    client::ApiClient* client = nullptr;
+    const Clock* clock = nullptr;
+    client::Store<kube::Service>* services = nullptr;
+    client::Store<kube::Pod>* pods = nullptr;
+    client::Store<kube::Node>* nodes = nullptr;
+    client::Store<kube::EndpointSlice>* slices = nullptr;
+    std::chrono::milliseconds batch_period{0};  // pod changes wait this long for company
+  };
+  // Subscribes to the stores.
+  EndpointSliceController(io::Executor executor, Config config);
+  EndpointSliceController(const EndpointSliceController&) = delete;
+  EndpointSliceController& operator=(const EndpointSliceController&) = delete;
+
+  // Spawned by the owner; works once all stores have synced, until cancelled.
+  io::Task<void> run();
+
+ private:
+  void service_changed(const kube::Service* before, const kube::Service* after);
+  void pod_changed(const kube::Pod* before, const kube::Pod* after);
+  void slice_changed(const kube::EndpointSlice* before, const kube::EndpointSlice* after);
+  void node_changed(const kube::Node* before, const kube::Node* after);
+  void mark(const kube::NamespacedName& service, std::chrono::milliseconds delay);
+  void mark_services_of(const kube::Pod& pod);
+  bool stores_synced() const;
+
+  io::Task<Result<void>> sync(kube::NamespacedName key);
+  io::Task<Result<void>> write(kube::NamespacedName key, EndpointSliceWrites writes);
+  io::Task<Result<void>> remove_slices_of_gone_service(kube::NamespacedName key);
+  io::Task<Result<void>> remove_slice(kube::NamespacedName slice, std::string service);
+  std::vector<const kube::EndpointSlice*> slices_of(const kube::NamespacedName& key) const;
+  std::optional<WallTime> new_trigger(const kube::Service& service,
+                                      const std::vector<const kube::Pod*>& pods) const;
+  bool waits_for_own_writes(const kube::NamespacedName& key);
+  void expect(const kube::NamespacedName& slice, const std::string& service,
+              std::uint64_t revision);
+
+  // A write that has not come back yet: the revision it got (0 for a deletion), and when to stop
+  // waiting for it.
+  struct Outstanding {
+    std::string service;
+    std::uint64_t revision = 0;
+    MonoTime patience;
+  };
+
+  Config config_;
+  io::Event wake_;
+  WorkQueue queue_;
+  std::map<kube::NamespacedName, std::set<std::string>> slices_by_service_;
+  std::map<kube::NamespacedName, Outstanding> outstanding_;  // by slice
+  std::map<kube::NamespacedName, WallTime> last_trigger_;    // by service
+};
+
+}  // namespace fairlead::controllers
