@@ -5,8 +5,6 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "apiserver/patch.hpp"
-
 namespace fairlead::apiserver {
 namespace {
 
@@ -177,37 +175,6 @@ std::vector<OpenApiDocument> make_openapi_documents(
                                 {"components", Document{{"schemas", Document{}}}}})});
   }
   return out;
-}
-
-namespace {
-void merge(boost::json::value& target, const boost::json::value& patch) {
-  if (!patch.is_object()) {
-    target = patch;
-    return;
-  }
-  if (!target.is_object()) target = Document{};
-  for (const auto& [key, value] : patch.get_object()) {
-    if (value.is_null()) {
-      target.get_object().erase(key);
-    } else {
-      merge(target.get_object()[key], value);
-    }
-  }
-}
-}  // namespace
-
-ApiResult<Document> apply_merge_patch(const Document& current, const boost::json::value& patch) {
-  boost::json::value out = current;
-  merge(out, patch);
-  if (!out.is_object()) return bad_request("patch must be object");
-  return std::move(out.get_object());
-}
-ApiResult<Document> apply_strategic_merge_patch(std::string_view, const Document& current,
-                                                const boost::json::value& patch) {
-  return apply_merge_patch(current, patch);
-}
-ApiResult<Document> apply_json_patch(const Document&, const boost::json::value&) {
-  return bad_request("not yet");
 }
 
 }  // namespace fairlead::apiserver
