@@ -1,0 +1,17 @@
+// Compares what the kernel has with what a renderer says it should have. Reads the whole table
+// back, so it is for audits and tests, never for the way of a change.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "proxy/modes/nftables/kernel.hpp"
+#include "proxy/modes/nftables/render.hpp"
+
+namespace fairlead::nftables {
+
+// Differences in words, at most `limit`. What the kernel has learnt (affinity) is not compared.
+Result<std::vector<std::string>> audit(Kernel& kernel, const Renderer& renderer,
+                                       const plan::Plan& plan, std::size_t limit);
+
+}  // namespace fairlead::nftables

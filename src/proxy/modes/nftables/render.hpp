@@ -1,0 +1,86 @@
+// From the Plan to operations on one family's table. A Renderer remembers only what neither the
+// Plan nor the delta can say: how many users each shared thing has (chains by shape, cluster IPs,
+// hairpin pairs) and which services' backends sit in other slots than the plan's order gives them.
+// No per-service rules are kept; a change renders the service before and after and sends the
+// difference.
+//
+// Invariant: after full(p0) and any sequence of deltas that leads to p, the table equals full(p) up
+// to the order of slots within a pool. A backend keeps its slot while it stays, except that the
+// last ones move into gaps, so that a change of one backend costs at most three slot elements
+// whatever the size of the pool. Owner: NftablesMode. After operations were rendered but not
+// applied, only full() is valid again.
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/modes/nftables/ruleset.hpp"
+#include "proxy/modes/nftables/shapes.hpp"
+#include "proxy/plan/plan.hpp"
+
+namespace fairlead::nftables {
+
+// Backends by slot.
+struct Layout {
+  plan::Pool cluster;
+  plan::Pool local;
+  bool operator==(const Layout&) const = default;
+};
+// `pool` arranged so that as many backends as possible keep the place they have in `before`.
+plan::Pool keep_places(const plan::Pool& before, const plan::Pool& pool);
+
+// What one service port asks for.
+struct ServiceRules {
+  std::vector<Element> own;     // sorted, unique by set and key
+  std::vector<Element> shared;  // other services may want the same: counted
+  std::vector<Shape> shapes;    // one for each frontend that leads somewhere: counted
+};
+ServiceRules render_service(const plan::ServicePlan& service, const Layout& layout,
+                            const plan::NodePlan& node);
+
+class Renderer {
+ public:
+  explicit Renderer(IpFamily family) : family_(family) {}
+
+  // The whole table, from nothing. `plan.nodes` has our family. Forgets everything before.
+  void full(const plan::Plan& plan, OperationSink& out);
+
+  // The table as it should be now, without changing anything: for audits.
+  void expected(const plan::Plan& plan, OperationSink& out) const;
+
+  // From the plan last rendered to its successor. Node settings must not have changed.
+  std::vector<Operation> delta(const plan::PlanDelta& delta);
+
+  IpFamily family() const { return family_; }
+
+ private:
+  struct KeyHash {
+    std::size_t operator()(const std::pair<SetId, Key>& key) const noexcept;
+  };
+  using SharedCounts = std::unordered_map<std::pair<SetId, Key>, std::uint32_t, KeyHash>;
+  struct CountedChain {
+    std::uint32_t users = 0;
+    Shape shape;  // one of those that need it
+  };
+  struct Pending;  // one delta under way
+
+  Layout layout_of(const plan::ServicePlan& service) const;
+  void remember(const plan::ServicePlan& service, Layout layout);
+  void count(const plan::ServicePlan& service);
+  void emit(const plan::Plan& plan, OperationSink& out) const;
+  void change(const plan::ServiceChange& change, Pending& pending);
+  std::vector<Operation> finish(Pending pending);
+  void settle_shared(Pending& pending);
+  void settle_chains(Pending& pending, std::vector<Chain>& fresh, std::vector<std::string>& stale);
+
+  IpFamily family_;
+  plan::NodePlan node_;
+  std::map<std::string, CountedChain> chains_;
+  SharedCounts shared_;
+  std::map<plan::PlanKey, Layout>
+      moved_;  // only services whose layout differs from the plan's order
+};
+
+}  // namespace fairlead::nftables
