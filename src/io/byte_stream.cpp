@@ -1,7 +1,6 @@
 #include "io/byte_stream.hpp"
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -14,7 +13,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "io/sockaddr.hpp"
+#include "io/socket.hpp"
 
 namespace fairlead::io {
 
@@ -261,8 +260,7 @@ Result<tcp::socket> open_socket(const Executor& executor, IpFamily family) {
   UniqueFd fd(
       ::socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP));
   if (!fd) return errno_error(errno, "create a socket");
-  const int on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  tune_connection(fd.get());
   tcp::socket socket(executor);
   error_code ec;
   socket.assign(v4 ? tcp::v4() : tcp::v6(), fd.get(), ec);

@@ -57,16 +57,16 @@ class InputBuffer {
  public:
   std::string_view view() const { return std::string_view(data_).substr(begin_, end_ - begin_); }
   std::size_t size() const { return end_ - begin_; }
-  // Room for one read, whose result is then committed. It grows while reads fill it (4 to 64 KiB), so that ten thousand
-  // idle connections cost little and a large body few system calls.
+  // Room for one read, whose result is then committed. It grows while reads fill it (4 to 64 KiB),
+  // so that ten thousand idle connections cost little and a large body few system calls.
   std::span<char> prepare();
   void commit(std::size_t n);
   void consume(std::size_t n);
   void release();
 
  private:
-  static constexpr std::size_t kSmallestRead = 4 * 1024;
-  static constexpr std::size_t kLargestRead = 64 * 1024;
+  static constexpr std::size_t kSmallestRead = 4UL * 1024;
+  static constexpr std::size_t kLargestRead = 64UL * 1024;
 
   std::size_t read_size_ = kSmallestRead;
   std::string data_;

@@ -1,6 +1,4 @@
 // HttpServer: accepts, counts and ends connections; HttpConnection does the talking.
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -111,8 +109,7 @@ class Server final : public HttpServer {
   void admit(Accepted accepted) {
     const auto from = from_kernel(accepted.from);
     if (!from || open_ >= config_.limits.connections) return;
-    const int on = 1;
-    ::setsockopt(accepted.fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    tune_connection(accepted.fd.get());
     tcp::socket socket(acceptor_.get_executor());
     boost::system::error_code ec;
     socket.assign(accepted.from.ss_family == AF_INET ? tcp::v4() : tcp::v6(), accepted.fd.get(),

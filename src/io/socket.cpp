@@ -1,6 +1,7 @@
 #include "io/socket.hpp"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -92,6 +93,18 @@ Result<SocketAddress> local_address(const UniqueFd& socket) {
     return errno_error(errno, "ask for the socket's address");
   }
   return from_kernel(storage);
+}
+
+void tune_connection(int socket) {
+  const auto set = [socket](int level, int name, int value) {
+    ::setsockopt(socket, level, name, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 30);          // seconds of silence before the first probe
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 10);         // seconds between probes
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);            // unanswered ones that end the connection
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, 60'000);  // milliseconds for data of ours to be acknowledged
 }
 
 }  // namespace fairlead::io

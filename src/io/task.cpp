@@ -119,7 +119,7 @@ std::size_t TaskGroup::running() const { return state_->running.size(); }
 
 const Executor& TaskGroup::executor() const { return state_->executor; }
 
-Event::Event(Executor executor) : timer_(std::move(executor)) {}
+Event::Event(Executor executor) : timer_(executor) {}
 
 void Event::notify() {
   set_ = true;
