@@ -69,10 +69,10 @@ Result<ServerUrl> parse_server_url(std::string_view url) {
 }
 
 std::string collection_path(std::string_view api_version, std::string_view resource,
-                            std::string_view namespace_) {
+                            std::string_view ns) {
   const bool core = api_version.find('/') == std::string_view::npos;
   auto out = fmt::format("{}/{}", core ? "/api" : "/apis", api_version);
-  if (!namespace_.empty()) out += fmt::format("/namespaces/{}", io::percent_encode(namespace_));
+  if (!ns.empty()) out += fmt::format("/namespaces/{}", io::percent_encode(ns));
   return out + fmt::format("/{}", resource);
 }
 

@@ -37,11 +37,11 @@ Result<ServerUrl> parse_server_url(std::string_view url);
 // "/api/v1/namespaces/ns/services"; an empty namespace means all of them (or a cluster-scoped
 // kind).
 std::string collection_path(std::string_view api_version, std::string_view resource,
-                            std::string_view namespace_);
+                            std::string_view ns);
 template <class T>
-std::string collection_path(std::string_view namespace_) {
+std::string collection_path(std::string_view ns) {
   using Kind = kube::KindOf<T>;
-  return collection_path(Kind::kApiVersion, Kind::kResource, Kind::kNamespaced ? namespace_ : "");
+  return collection_path(Kind::kApiVersion, Kind::kResource, Kind::kNamespaced ? ns : "");
 }
 template <class T>
 std::string object_path(const kube::NamespacedName& key) {

@@ -234,7 +234,7 @@ TEST(HttpClient, ReadsAnAnswerThatComesBeforeTheRequestWasSent) {
   TestServer server(&loop, echo_body, {.tls = {}, .limits = {.body_bytes = 1000}});
   const auto client = client_for(&loop, server.port());
   const auto answer = loop.run(client->send(
-      {.method = "POST", .target = "/", .headers = {}, .body = std::string(40'000'000, 'x')}, 10s));
+      {.method = "POST", .target = "/", .headers = {}, .body = pattern(40'000'000)}, 10s));
   ASSERT_TRUE(answer.has_value());
   ASSERT_TRUE(answer->has_value()) << answer->error().message;
   EXPECT_EQ((*answer)->status, 413U);

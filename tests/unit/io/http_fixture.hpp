@@ -17,7 +17,8 @@ namespace fairlead::io::testing {
 
 using namespace std::chrono_literals;
 
-inline const SocketAddress kLoopback{.address = IpAddress::loopback(IpFamily::V4), .port = Port{0}};
+inline constexpr SocketAddress kLoopback{.address = IpAddress::loopback(IpFamily::V4),
+                                         .port = Port{0}};
 
 struct ServerOptions {
   std::optional<TlsServer> tls;
