@@ -6,6 +6,7 @@
 #include "apiserver/duplicate_keys.hpp"
 #include "base/text.hpp"
 #include "kube/codec.hpp"
+#include "kube/protobuf.hpp"
 
 namespace fairlead::apiserver {
 namespace {
@@ -21,6 +22,12 @@ ApiResult<DecodedBody> parse_yaml(const std::string& body) {
         fmt::format("the body must be one YAML document, not {}", documents->size()));
   }
   return parse_json(documents->front());
+}
+
+ApiResult<DecodedBody> parse_protobuf(const std::string& body) {
+  const auto json = kube::protobuf_to_json(body);
+  if (!json) return bad_request(json.error().message);
+  return parse_json(*json);
 }
 
 }  // namespace
@@ -45,6 +52,7 @@ ApiResult<DecodedBody> decode_body(std::string_view content_type, const std::str
   const std::string type = media_type(content_type);
   if (type.empty() || type == "application/json") return parse_json(body);
   if (type == "application/yaml") return parse_yaml(body);
+  if (type == kube::kProtobufMediaType) return parse_protobuf(body);
   return unsupported_media_type(
       "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
