@@ -1,0 +1,132 @@
+// fairlead-proxy: the node proxy with kube-proxy's command line. Everything it does is in proxy/;
+// here are the order of start-up (spec/kube-proxy 1.1), signals and the exit code.
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/log.hpp"
+#include "proxy/config_file.hpp"
+#include "proxy/flags.hpp"
+#include "proxy/host_setup.hpp"
+#include "proxy/node_context.hpp"
+#include "proxy/node_proxy.hpp"
+
+namespace fairlead::proxy {
+namespace {
+
+// All that is wrong, on one line each; nothing has been changed yet.
+Result<void> check_config(const Config& config) {
+  const auto findings = validate(config);
+  if (findings.empty()) {
+    FAIRLEAD_CHECK(effective_mode(config));
+    return {};
+  }
+  std::string all;
+  for (const std::string& finding : findings) all += (all.empty() ? "" : "; ") + finding;
+  return make_error(ErrorCode::Invalid, "{}", all);
+}
+
+void configure_log(const Config& config) {
+  log::configure({.format = config.logging.format == "json" ? log::Format::Json : log::Format::Text,
+                  .verbosity = config.logging.verbosity});
+}
+
+void set_up_host(const Config& config) {
+  for (const std::string& problem : apply_oom_score(config.oom_score_adj)) {
+    log::warning("OOM score is left as it is", {{"err", problem}});
+  }
+  for (const std::string& problem : apply_conntrack_sysctls(config.conntrack)) {
+    log::warning("A conntrack setting is left as it is", {{"err", problem}});
+  }
+}
+
+Result<void> cleanup(const Config& config) {
+  FAIRLEAD_TRY(mode, make_mode(config));
+  FAIRLEAD_CHECK(mode->cleanup());
+  log::info("Removed all rules", {{"mode", mode->name()}});
+  return {};
+}
+
+// The loop's whole life: until a signal, or until something fatal happened.
+class Run {
+ public:
+  Result<void> operator()(Invocation invocation, std::string node) {
+    FAIRLEAD_TRY(access, client::access_for_node(invocation.config.client_connection.kubeconfig,
+                                                 invocation.config.master,
+                                                 client::Surroundings::of_process()));
+    FAIRLEAD_TRY(proxy,
+                 NodeProxy::create(loop_.get_executor(),
+                                   {.config = std::move(invocation.config),
+                                    .access = std::move(access),
+                                    .node_name = std::move(node),
+                                    .config_file = std::move(invocation.config_file),
+                                    .on_fatal = [this](const Error& error) { fail(error); }}));
+    proxy_ = std::move(proxy);
+    signals_.async_wait([this](const boost::system::error_code& ec, int number) {
+      if (!ec) stop(number);
+    });
+    proxy_->start();
+    loop_.run();
+    if (failure_) return *failure_;
+    return {};
+  }
+
+ private:
+  void stop(int signal) {
+    log::info("Ending; all rules stay in place", {{"signal", signal}});
+    close();
+  }
+  void fail(const Error& error) {
+    failure_ = error;
+    signals_.cancel();
+    // From inside one of the proxy's own tasks: it can only be closed once that has returned.
+    io::asio::post(loop_, [this] { close(); });
+  }
+  // What is under way ends in order; a second signal does not wait for it.
+  void close() {
+    signals_.async_wait([](const boost::system::error_code& ec, int) {
+      if (!ec) std::_Exit(1);
+    });
+    io::asio::co_spawn(loop_, proxy_->close(),
+                       [this](const std::exception_ptr&) { signals_.cancel(); });
+  }
+
+  io::asio::io_context loop_{1};
+  io::asio::signal_set signals_{loop_, SIGINT, SIGTERM};
+  std::unique_ptr<NodeProxy> proxy_;
+  std::optional<Error> failure_;
+};
+
+Result<void> run_program(const std::vector<std::string>& arguments) {
+  FAIRLEAD_TRY(parsed, parse_command_line(arguments));
+  if (parsed.printout) {
+    std::fputs(parsed.printout->text.c_str(), stdout);
+    return {};
+  }
+  Invocation& invocation = parsed.invocation;
+  FAIRLEAD_CHECK(check_config(invocation.config));
+  configure_log(invocation.config);
+  for (const std::string& note : invocation.notes) log::warning(note);
+  if (!invocation.write_config_to.empty()) {
+    return write_config_file(invocation.write_config_to, invocation.config);
+  }
+  if (invocation.cleanup) return cleanup(invocation.config);
+  FAIRLEAD_TRY(host, host_name());
+  FAIRLEAD_TRY(node, node_name(invocation.config, host));
+  set_up_host(invocation.config);
+  if (invocation.init_only) return {};
+  return Run()(std::move(invocation), std::move(node));
+}
+
+}  // namespace
+}  // namespace fairlead::proxy
+
+int main(int argc, char** argv) {
+  const auto result = fairlead::proxy::run_program({argv + 1, argv + argc});
+  if (result) return 0;
+  fairlead::log::error(result.error().message);
+  return 1;
+}

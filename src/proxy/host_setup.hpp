@@ -1,0 +1,21 @@
+// What kube-proxy adjusts on the host at start: conntrack sysctls and its own OOM score
+// (spec/kube-proxy 8.3, 1.1). Each step that is not possible is a warning, never the end: rules
+// work without it, and in a container or namespace most of it is read-only.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "proxy/config.hpp"
+
+namespace fairlead::proxy {
+
+// nf_conntrack_max for that many CPUs; 0 = leave it. At least `min`, at most 1048576 (the hash
+// table takes memory even when empty).
+std::int64_t conntrack_max(const ConntrackSection& config, int cpus);
+
+// All return what could not be done, in words.
+std::vector<std::string> apply_conntrack_sysctls(const ConntrackSection& config);
+std::vector<std::string> apply_oom_score(std::int32_t adjustment);
+
+}  // namespace fairlead::proxy

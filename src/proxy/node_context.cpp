@@ -1,0 +1,175 @@
+#include "proxy/node_context.hpp"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+
+#include "base/text.hpp"
+
+namespace fairlead::proxy {
+namespace {
+
+struct NodeIps {
+  std::map<IpFamily, IpAddress> by_family;
+  IpFamily primary = IpFamily::V4;
+};
+
+// The first address of each family of the Node object; a bind address that is not a wildcard
+// replaces its family's and decides the primary family.
+NodeIps node_ips(const Config& config, const model::Node& node) {
+  NodeIps out;
+  if (!node.addresses.empty()) out.primary = node.addresses.front().family();
+  for (const IpAddress& address : node.addresses) {
+    out.by_family.try_emplace(address.family(), address);
+  }
+  if (const auto bind = IpAddress::parse_sloppy(config.bind_address);
+      bind && !bind->is_unspecified()) {
+    out.by_family.insert_or_assign(bind->family(), *bind);
+    out.primary = bind->family();
+  }
+  return out;
+}
+
+std::optional<IpPrefix> first_of_family(const std::vector<IpPrefix>& all, IpFamily family) {
+  const auto found = std::ranges::find(all, family, &IpPrefix::family);
+  if (found == all.end()) return std::nullopt;
+  return *found;
+}
+
+plan::LocalDetector detector_of(const Config& config, const model::Node& node, IpFamily family) {
+  switch (local_mode(config)) {
+    case LocalMode::ClusterCidr:
+      return {.source_prefix = first_of_family(parse_cidrs(config.cluster_cidr), family)};
+    case LocalMode::NodeCidr:
+      return {.source_prefix = first_of_family(node.pod_cidrs, family)};
+    case LocalMode::BridgeInterface:
+      return {.interface_name = config.detect_local.bridge_interface};
+    case LocalMode::InterfaceNamePrefix:
+      return {.interface_prefix = config.detect_local.interface_name_prefix};
+  }
+  return {};
+}
+
+bool wants_primary(const Config& config) {
+  return config.node_port_addresses.empty() ||
+         config.node_port_addresses == std::vector<std::string>{"primary"};
+}
+
+// The interface addresses inside the configured CIDRs; nothing = every local address, which is also
+// what a family without a CIDR gets (spec/kube-proxy 4.8).
+std::optional<std::vector<IpAddress>> addresses_in_cidrs(const Config& config,
+                                                         const HostFacts& host, IpFamily family) {
+  std::vector<IpPrefix> cidrs;
+  for (const std::string& text : config.node_port_addresses) {
+    const auto cidr = IpPrefix::parse_sloppy(text);
+    if (!cidr || cidr->family() != family) continue;
+    if (cidr->length() == 0) return std::nullopt;
+    cidrs.push_back(*cidr);
+  }
+  if (cidrs.empty()) return std::nullopt;
+  std::vector<IpAddress> out;
+  for (const IpAddress& address : host.interface_addresses) {
+    const auto holds = [&](const IpPrefix& cidr) { return cidr.contains(address); };
+    if (!address.is_loopback() && std::ranges::any_of(cidrs, holds)) out.push_back(address);
+  }
+  std::ranges::sort(out);
+  out.erase(std::ranges::unique(out).begin(), out.end());
+  return out;
+}
+
+std::optional<std::vector<IpAddress>> node_port_addresses(const Config& config,
+                                                          const HostFacts& host, const NodeIps& ips,
+                                                          IpFamily family) {
+  if (!wants_primary(config)) return addresses_in_cidrs(config, host, family);
+  const auto mine = ips.by_family.find(family);
+  if (mine == ips.by_family.end() || mine->second.is_loopback()) return std::nullopt;
+  return std::vector{mine->second};
+}
+
+// Whether `cidrs` are given, but none of a family that the host has.
+bool all_of_missing_family(const std::vector<IpPrefix>& cidrs, const HostFacts& host) {
+  return !cidrs.empty() && std::ranges::none_of(cidrs, [&](const IpPrefix& cidr) {
+    return std::ranges::find(host.families, cidr.family()) != host.families.end();
+  });
+}
+
+}  // namespace
+
+Result<NodeSettings> node_settings(const Config& config, const HostFacts& host,
+                                   const model::Node& node) {
+  const NodeIps ips = node_ips(config, node);
+  if (local_mode(config) == LocalMode::ClusterCidr &&
+      all_of_missing_family(parse_cidrs(config.cluster_cidr), host)) {
+    return make_error(ErrorCode::Invalid,
+                      "clusterCIDR: \"{}\" has no CIDR of a family that this host supports",
+                      config.cluster_cidr);
+  }
+  NodeSettings out{
+      .context = {.name = host.node_name, .zone = node.zone, .addresses = ips.by_family},
+      .primary = ips.primary};
+  for (const IpFamily family : host.families) {
+    out.context.families[family] = plan::NodePlan{
+        .detector = detector_of(config, node, family),
+        .masquerade_all = config.nftables.masquerade_all,
+        .masquerade_mark = 1U << static_cast<unsigned>(config.nftables.masquerade_bit),
+        .node_port_addresses = node_port_addresses(config, host, ips, family)};
+  }
+  if (wants_primary(config) && ips.by_family.empty()) {
+    out.warnings.emplace_back(
+        "The node's IP is not known: node ports answer on every address of this host until it is");
+  }
+  if (local_mode(config) == LocalMode::ClusterCidr && config.cluster_cidr.empty()) {
+    out.warnings.emplace_back(
+        "No cluster CIDR: pods cannot be told from other clients, so traffic to cluster IPs is not "
+        "masqueraded");
+  }
+  return out;
+}
+
+Result<std::string> node_name(const Config& config, std::string_view host_name) {
+  const std::string_view wanted =
+      config.hostname_override.empty() ? host_name : std::string_view(config.hostname_override);
+  std::string out = to_lower_ascii(trim(wanted));
+  if (out.empty()) return make_error(ErrorCode::Invalid, "the node's name is empty");
+  return out;
+}
+
+Result<std::string> host_name() {
+  char buffer[256] = {};
+  if (gethostname(buffer, sizeof buffer - 1) != 0) return errno_error(errno, "read the host name");
+  return std::string(buffer);
+}
+
+Result<std::vector<IpAddress>> interface_addresses() {
+  ifaddrs* raw = nullptr;
+  if (getifaddrs(&raw) != 0) return errno_error(errno, "list interface addresses");
+  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> list(raw, &freeifaddrs);
+  std::vector<IpAddress> out;
+  for (const ifaddrs* i = raw; i != nullptr; i = i->ifa_next) {
+    if (i->ifa_addr == nullptr) continue;
+    if (i->ifa_addr->sa_family == AF_INET) {
+      const auto* a = reinterpret_cast<const sockaddr_in*>(i->ifa_addr);
+      out.push_back(IpAddress::from_bytes(
+          {reinterpret_cast<const std::uint8_t*>(&a->sin_addr), sizeof a->sin_addr}));
+    } else if (i->ifa_addr->sa_family == AF_INET6) {
+      const auto* a = reinterpret_cast<const sockaddr_in6*>(i->ifa_addr);
+      out.push_back(IpAddress::from_bytes(
+          {reinterpret_cast<const std::uint8_t*>(&a->sin6_addr), sizeof a->sin6_addr}));
+    }
+  }
+  return out;
+}
+
+std::vector<IpFamily> supported_families() {
+  std::ifstream present("/proc/net/if_inet6");
+  std::ifstream disabled("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+  int off = 0;
+  if (!present || (disabled >> off && off != 0)) return {IpFamily::V4};
+  return {IpFamily::V4, IpFamily::V6};
+}
+
+}  // namespace fairlead::proxy
