@@ -180,16 +180,20 @@ class SocketStream final : public ByteStream {
     }
   }
 
-  Task<void> finish_writing(Deadline deadline) override {
-    if constexpr (std::is_same_v<Stream, TlsSocket>) {
-      watchdog_->set(Watchdog::Write, deadline);
-      co_await stream_.async_shutdown(kNoThrow);
-      watchdog_->clear(Watchdog::Write);
+  Task<void> finish(Deadline deadline) override {
+    watchdog_->set(Watchdog::Write, deadline);
+    if constexpr (std::is_same_v<Stream, TlsSocket>) co_await stream_.async_shutdown(kNoThrow);
+    auto& socket =
+        socket_of(stream_);  // below TLS: after close_notify nothing is decrypted any more
+    error_code ec;
+    socket.shutdown(tcp::socket::shutdown_send, ec);
+    std::array<char, 4096> discarded;
+    while (!ec && !co_await cancelled()) {
+      const auto [read_ec, size] =
+          co_await socket.async_read_some(asio::buffer(discarded), kNoThrow);
+      ec = read_ec;
     }
-    static_cast<void>(deadline);
-    error_code ignored;
-    socket_of(stream_).shutdown(tcp::socket::shutdown_send, ignored);
-    co_return;
+    watchdog_->clear(Watchdog::Write);
   }
 
   bool quiet() override {
@@ -242,7 +246,6 @@ using TlsStream = SocketStream<TlsSocket>;
 // Name verification and SNI for a client's session (RFC 6125, RFC 6066: SNI never carries an
 // address).
 Result<void> expect_server(SSL* ssl, const std::string& name) {
-  if (name.empty()) return {};
   bool ok = true;
   if (IpAddress::parse(name)) {
     ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1;
@@ -316,11 +319,11 @@ Task<Result<tcp::socket>> connect_one(tcp::endpoint endpoint, Deadline deadline)
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> connect_tls(tcp::socket socket, TlsClient tls,
-                                                      Deadline deadline) {
+                                                      std::string name, Deadline deadline) {
   SSL* ssl = SSL_new(tls.context().get());
   if (ssl == nullptr) co_return make_error(ErrorCode::Internal, "create a TLS session");
   auto stream = std::make_unique<TlsStream>(std::move(socket), ssl);  // owns ssl from here on
-  FAIRLEAD_CO_CHECK(expect_server(ssl, tls.server_name()));
+  FAIRLEAD_CO_CHECK(expect_server(ssl, name));
   FAIRLEAD_CO_CHECK(co_await stream->handshake(asio::ssl::stream_base::client, deadline));
   co_return std::unique_ptr<ByteStream>(std::move(stream));
 }
@@ -356,8 +359,11 @@ Task<Result<std::unique_ptr<ByteStream>>> connect_stream(std::string host, Port 
     const auto share = left / static_cast<std::int64_t>(endpoints.size() - i);
     auto socket = co_await connect_one(endpoints[i], deadline_after(share));
     if (socket) {
-      if (tls) co_return co_await connect_tls(*std::move(socket), *std::move(tls), deadline);
-      co_return make_plain_stream(*std::move(socket));
+      if (!tls) co_return make_plain_stream(*std::move(socket));
+      // A certificate is never accepted without looking at its name.
+      auto name = tls->server_name().empty() ? host : tls->server_name();
+      co_return co_await connect_tls(*std::move(socket), *std::move(tls), std::move(name),
+                                     deadline);
     }
     last = std::move(socket).error();
     if (last.code == ErrorCode::Cancelled) break;

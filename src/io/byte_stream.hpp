@@ -35,8 +35,11 @@ class ByteStream {
   // All of the buffers. Fails when no byte at all could be written for `stall`.
   virtual Task<Result<void>> write_all(std::vector<asio::const_buffer> buffers,
                                        std::chrono::nanoseconds stall) = 0;
-  // Ends our direction (TLS close_notify, then FIN); the peer's can still be read.
-  virtual Task<void> finish_writing(Deadline deadline) = 0;
+  // Ends our direction (TLS close_notify, FIN), then throws away what the peer still sends until it
+  // ends its own or the deadline passes. Closing while unread input waits would make the kernel
+  // send a reset, which can destroy what we wrote last on its way. Nothing else may be done with
+  // the stream afterwards.
+  virtual Task<void> finish(Deadline deadline) = 0;
   // False when the peer has closed or sent something nobody asked for: not fit for another request.
   virtual bool quiet() = 0;
   // TLS server side: the client certificate's subject, if one was presented (and so verified).

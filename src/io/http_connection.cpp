@@ -203,19 +203,7 @@ Task<void> HttpConnection::refuse(Received received) {
   std::vector<asio::const_buffer> buffers{buffer_of(head), buffer_of(body)};
   const auto sent =
       co_await config_.stream->write_all(std::move(buffers), config_.limits->write_timeout);
-  if (sent) co_await linger();
-}
-
-// Closing while unread input waits makes the kernel send a reset, which can destroy our answer on
-// its way.
-Task<void> HttpConnection::linger() {
-  const auto deadline = deadline_after(kLinger);
-  co_await config_.stream->finish_writing(deadline);
-  while (true) {
-    input_.consume(input_.size());
-    const auto more = co_await fill(deadline);
-    if (!more || !*more) co_return;
-  }
+  if (sent) co_await config_.stream->finish(deadline_after(kLinger));
 }
 
 Task<void> HttpConnection::run() {
@@ -229,7 +217,7 @@ Task<void> HttpConnection::run() {
     Exchange exchange(this, *std::move(received.request), received.keep_alive, received.http10);
     co_await (*config_.handler)(exchange);
     if (!co_await exchange.finish()) {
-      if (exchange.answered()) co_await linger();
+      if (exchange.answered()) co_await config_.stream->finish(deadline_after(kLinger));
       co_return;
     }
     patience = config_.limits->idle_timeout;

@@ -42,7 +42,6 @@ class HttpConnection {
   Task<Result<bool>> fill(Deadline deadline);  // false at the end of input
   Task<Received> receive_body(HttpRequestParser* parser, Deadline deadline);
   Task<void> refuse(Received received);
-  Task<void> linger();
 
   Config config_;
   InputBuffer input_;

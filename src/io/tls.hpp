@@ -37,7 +37,8 @@ class TlsClient {
   struct Config {
     std::optional<std::string> ca_pem;
     std::optional<KeyPair> identity;
-    std::string server_name;             // verified against the certificate and sent as SNI (unless it is an address)
+    std::string server_name;             // verified against the certificate and sent as SNI (unless it is
+                                         // an address); empty = the host connected to
     bool insecure_skip_verify = false;
   };
   static Result<TlsClient> create(const Config& config);

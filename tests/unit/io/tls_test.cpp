@@ -104,6 +104,72 @@ TEST(Tls, ClientCertificateIsOptional) {
   EXPECT_EQ(shown(answer), "anonymous");
 }
 
+Task<void> peer_address(HttpExchange& exchange) {
+  static_cast<void>(co_await exchange.respond(
+      {.status = 200, .headers = {}, .body = exchange.peer().address.to_string()}));
+}
+
+// A server and a client that trust each other, for what is not about certificates.
+struct SecurePair {
+  explicit SecurePair(test::Loop* loop, HttpHandler handler, HttpLimits limits = {})
+      : server(loop, std::move(handler),
+               {.tls = *TlsServer::create(issue(authority, server_request()), std::nullopt),
+                .limits = limits}),
+        client(testing::client_for(
+            loop, server.port(),
+            *TlsClient::create({.ca_pem = authority.certificate_pem, .server_name = ""}))) {}
+  KeyPair authority = ca();
+  TestServer server;
+  std::unique_ptr<HttpClient> client;
+};
+
+TEST(Tls, ConnectionsAreKeptAlive) {
+  test::Loop loop;
+  SecurePair pair(&loop, peer_address);
+  const auto first = loop.run(pair.client->send({.target = "/"}, 5s));
+  const auto second = loop.run(pair.client->send({.target = "/"}, 5s));
+  ASSERT_TRUE(first && *first && second && *second);
+  EXPECT_EQ((*first)->body, (*second)->body);
+}
+
+TEST(Tls, RefusalReachesAClientThatIsStillSending) {
+  test::Loop loop;
+  SecurePair pair(&loop, whoami, {.body_bytes = 1000});
+  const auto answer = loop.run(pair.client->send(
+      {.method = "POST", .target = "/", .headers = {}, .body = std::string(500'000, 'x')}, 10s));
+  ASSERT_TRUE(answer.has_value());
+  ASSERT_TRUE(answer->has_value()) << answer->error().message;
+  EXPECT_EQ((*answer)->status, 413U);
+}
+
+Task<void> large_answer(HttpExchange& exchange) {
+  static_cast<void>(co_await exchange.start_stream(200, {}));
+  for (int i = 0; i < 100; ++i) {
+    const std::vector parts{std::make_shared<const std::string>(1000, 'a'),
+                            std::make_shared<const std::string>(99'000, 'b')};
+    if (!co_await exchange.write(parts)) co_return;
+  }
+  static_cast<void>(co_await exchange.end_stream());
+}
+
+TEST(Tls, LargeStreamsArriveWhole) {
+  test::Loop loop;
+  SecurePair pair(&loop, large_answer);
+  const auto answer = loop.run(pair.client->send({.target = "/"}, 10s));
+  ASSERT_TRUE(answer && *answer);
+  EXPECT_EQ((*answer)->body.size(), 10'000'000U);
+  EXPECT_EQ(std::count((*answer)->body.begin(), (*answer)->body.end(), 'a'), 100'000);
+}
+
+TEST(Tls, HostIsVerifiedWhenNoNameIsGiven) {
+  auto request = server_request();
+  request.ip_addresses.clear();
+  const auto authority = ca();
+  const auto answer = ask(issue(authority, request), std::nullopt,
+                          {.ca_pem = authority.certificate_pem, .server_name = ""});
+  EXPECT_EQ(shown(answer), "error: TLS handshake: certificate refused: IP address mismatch");
+}
+
 struct RefusalCase {
   std::string name;
   std::string server_name;
