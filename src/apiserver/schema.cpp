@@ -1,0 +1,333 @@
+#include "apiserver/schema.hpp"
+
+#include <boost/json/array.hpp>
+#include <map>
+#include <optional>
+
+#include "base/clock.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+using boost::json::value;
+
+constexpr std::string_view kCondition =
+    "{type:s status:s observedGeneration:i lastTransitionTime:t lastHeartbeatTime:t "
+    "lastProbeTime:t reason:s message:s}";
+constexpr std::string_view kObjectReference =
+    "{kind:s namespace:s name:s uid:s apiVersion:s resourceVersion:s fieldPath:s}";
+constexpr std::string_view kProbe =
+    "{exec:{command:[]s} httpGet:{path:s port:x host:s scheme:s httpHeaders:[]{name:s value:s}} "
+    "tcpSocket:{port:x host:s} "
+    "grpc:any initialDelaySeconds:i timeoutSeconds:i periodSeconds:i successThreshold:i "
+    "failureThreshold:i "
+    "terminationGracePeriodSeconds:i}";
+constexpr std::string_view kMetadata =
+    "{name:s generateName:s namespace:s selfLink:s uid:s resourceVersion:s generation:i "
+    "creationTimestamp:t "
+    "deletionTimestamp:t deletionGracePeriodSeconds:i labels:m annotations:m "
+    "ownerReferences:[]{apiVersion:s kind:s name:s uid:s controller:b blockOwnerDeletion:b} "
+    "finalizers:[]s "
+    "managedFields:[]any}";
+
+std::string container_fields() {
+  return "name:s image:s command:[]s args:[]s workingDir:s "
+         "ports:[]{name:s hostPort:i containerPort:i protocol:s hostIP:s} env:[]{name:s value:s "
+         "valueFrom:any} envFrom:[]any "
+         "resources:any volumeMounts:[]any volumeDevices:[]any lifecycle:any "
+         "terminationMessagePath:s terminationMessagePolicy:s "
+         "imagePullPolicy:s securityContext:any stdin:b stdinOnce:b tty:b resizePolicy:[]any "
+         "restartPolicy:s restartPolicyRules:[]any "
+         "livenessProbe:" +
+         std::string(kProbe) + " readinessProbe:" + std::string(kProbe) +
+         " startupProbe:" + std::string(kProbe);
+}
+
+std::string service_body() {
+  return "spec:{ports:[]{name:s protocol:s port:i targetPort:x nodePort:i appProtocol:s} "
+         "selector:m clusterIP:s clusterIPs:[]s "
+         "type:s externalIPs:[]s sessionAffinity:s "
+         "sessionAffinityConfig:{clientIP:{timeoutSeconds:i}} loadBalancerIP:s "
+         "loadBalancerSourceRanges:[]s externalName:s externalTrafficPolicy:s "
+         "internalTrafficPolicy:s healthCheckNodePort:i "
+         "publishNotReadyAddresses:b ipFamilyPolicy:s ipFamilies:[]s "
+         "allocateLoadBalancerNodePorts:b loadBalancerClass:s "
+         "trafficDistribution:s} "
+         "status:{loadBalancer:{ingress:[]{ip:s hostname:s ipMode:s ports:[]{port:i protocol:s "
+         "error:s}}} conditions:[]" +
+         std::string(kCondition) + "}";
+}
+
+std::string endpoint_slice_body() {
+  return "addressType:s endpoints:[]{addresses:[]s conditions:{ready:b serving:b terminating:b} "
+         "hostname:s targetRef:" +
+         std::string(kObjectReference) +
+         " deprecatedTopology:m nodeName:s zone:s hints:{forZones:[]{name:s} forNodes:[]{name:s}}} "
+         "ports:[]{name:s protocol:s port:i appProtocol:s}";
+}
+
+std::string pod_body() {
+  const std::string container = "{" + container_fields() + "}";
+  return "spec:{volumes:[]any containers:[]" + container + " initContainers:[]" + container +
+         " ephemeralContainers:[]any restartPolicy:s terminationGracePeriodSeconds:i "
+         "activeDeadlineSeconds:i dnsPolicy:s "
+         "nodeSelector:m serviceAccountName:s serviceAccount:s automountServiceAccountToken:b "
+         "nodeName:s hostNetwork:b hostPID:b "
+         "hostIPC:b shareProcessNamespace:b securityContext:any imagePullSecrets:[]any hostname:s "
+         "subdomain:s affinity:any "
+         "schedulerName:s tolerations:[]any hostAliases:[]any priorityClassName:s priority:i "
+         "dnsConfig:any readinessGates:[]any "
+         "runtimeClassName:s enableServiceLinks:b preemptionPolicy:s overhead:any "
+         "topologySpreadConstraints:[]any "
+         "setHostnameAsFQDN:b os:any hostUsers:b schedulingGates:[]any resourceClaims:[]any "
+         "resources:any hostnameOverride:s} "
+         "status:{phase:s conditions:[]" +
+         std::string(kCondition) +
+         " message:s reason:s nominatedNodeName:s hostIP:s hostIPs:[]{ip:s} podIP:s "
+         "podIPs:[]{ip:s} startTime:t qosClass:s "
+         "containerStatuses:[]any initContainerStatuses:[]any ephemeralContainerStatuses:[]any "
+         "resize:s "
+         "resourceClaimStatuses:[]any observedGeneration:i}";
+}
+
+std::string node_body() {
+  return "spec:{podCIDR:s podCIDRs:[]s providerID:s externalID:s unschedulable:b "
+         "taints:[]{key:s value:s effect:s timeAdded:t} configSource:any} "
+         "status:{capacity:any allocatable:any phase:s conditions:[]" +
+         std::string(kCondition) +
+         " addresses:[]{type:s address:s} daemonEndpoints:any nodeInfo:any images:[]any "
+         "volumesInUse:[]s volumesAttached:[]any "
+         "config:any runtimeHandlers:[]any features:any declaredFeatures:[]s}";
+}
+
+std::string event_body() {
+  const std::string reference(kObjectReference);
+  return "involvedObject:" + reference +
+         " reason:s message:s source:{component:s host:s} firstTimestamp:t lastTimestamp:t count:i "
+         "type:s eventTime:t series:any action:s related:" +
+         reference +
+         " reportingComponent:s reportingInstance:s "
+         "regarding:" +
+         reference +
+         " note:s reportingController:s deprecatedSource:any deprecatedFirstTimestamp:t "
+         "deprecatedLastTimestamp:t deprecatedCount:i";
+}
+
+std::map<std::string, Schema, std::less<>> make_schemas() {
+  const std::map<std::string, std::string> bodies = {
+      {"Service", service_body()},
+      {"EndpointSlice", endpoint_slice_body()},
+      {"Pod", pod_body()},
+      {"Node", node_body()},
+      {"Namespace",
+       "spec:{finalizers:[]s} status:{phase:s conditions:[]" + std::string(kCondition) + "}"},
+      {"Event", event_body()},
+      {"IPAddress", "spec:{parentRef:{group:s resource:s namespace:s name:s}}"},
+      {"ServiceCIDR", "spec:{cidrs:[]s} status:{conditions:[]" + std::string(kCondition) + "}"},
+      {"ConfigMap", "data:m binaryData:m immutable:b"},
+  };
+  std::map<std::string, Schema, std::less<>> out;
+  for (const auto& [kind, body] : bodies) {
+    out.emplace(kind, Schema::parse("{kind:s apiVersion:s metadata:" + std::string(kMetadata) +
+                                    " " + body + "}"));
+  }
+  return out;
+}
+
+constexpr std::pair<std::string_view, Schema::Type> kScalars[] = {
+    {"any", Schema::Type::Any},       {"s", Schema::Type::String},    {"i", Schema::Type::Integer},
+    {"b", Schema::Type::Boolean},     {"t", Schema::Type::Time},      {"q", Schema::Type::Quantity},
+    {"x", Schema::Type::IntOrString}, {"m", Schema::Type::StringMap},
+};
+
+std::string_view expected_text(Schema::Type type) {
+  switch (type) {
+    case Schema::Type::Any:
+      return "anything";
+    case Schema::Type::String:
+      return "a string";
+    case Schema::Type::Integer:
+      return "an integer";
+    case Schema::Type::Boolean:
+      return "true or false";
+    case Schema::Type::Time:
+      return "an RFC 3339 time";
+    case Schema::Type::Quantity:
+      return "a quantity";
+    case Schema::Type::IntOrString:
+      return "an integer or a string";
+    case Schema::Type::StringMap:
+      return "a map of strings";
+    case Schema::Type::List:
+      return "a list";
+    case Schema::Type::Object:
+      return "an object";
+  }
+  return "";
+}
+
+bool is_integer(const value& v) { return v.is_int64() || v.is_uint64(); }
+
+bool is_string_map(const value& v) {
+  const auto* object = v.if_object();
+  if (object == nullptr) return false;
+  return std::all_of(object->begin(), object->end(),
+                     [](const auto& member) { return member.value().is_string(); });
+}
+
+bool is_time(const value& v) {
+  return v.is_string() && parse_rfc3339({v.get_string().data(), v.get_string().size()}).has_value();
+}
+
+bool has_type(const value& v, Schema::Type type) {
+  switch (type) {
+    case Schema::Type::Any:
+      return true;
+    case Schema::Type::String:
+      return v.is_string();
+    case Schema::Type::Integer:
+      return is_integer(v);
+    case Schema::Type::Boolean:
+      return v.is_bool();
+    case Schema::Type::Time:
+      return is_time(v);
+    case Schema::Type::Quantity:
+      return v.is_string() || v.is_number();
+    case Schema::Type::IntOrString:
+      return v.is_string() || is_integer(v);
+    case Schema::Type::StringMap:
+      return is_string_map(v);
+    case Schema::Type::List:
+      return v.is_array();
+    case Schema::Type::Object:
+      return v.is_object();
+  }
+  return false;
+}
+
+}  // namespace
+
+Schema Schema::parse(std::string_view text) {
+  // Recursive descent over `rest`; each call takes one type off its front.
+  const auto take_type = [](const auto& self, std::string_view& rest) -> Schema {
+    Schema out;
+    if (rest.starts_with("[]")) {
+      rest.remove_prefix(2);
+      out.type_ = Type::List;
+      out.fields_.emplace_back("", self(self, rest));
+    } else if (rest.starts_with('{')) {
+      out.type_ = Type::Object;
+      rest.remove_prefix(1);
+      while (!rest.starts_with('}')) {
+        const auto colon = rest.find(':');
+        check(colon != std::string_view::npos, "a schema's field has a type");
+        std::string name(rest.substr(0, colon));
+        rest.remove_prefix(colon + 1);
+        out.fields_.emplace_back(std::move(name), self(self, rest));
+        if (rest.starts_with(' ')) rest.remove_prefix(1);
+      }
+      rest.remove_prefix(1);
+    } else {
+      const std::string_view word = rest.substr(0, rest.find_first_of(" }"));
+      rest.remove_prefix(word.size());
+      const auto* found =
+          std::ranges::find(kScalars, word, &std::pair<std::string_view, Type>::first);
+      check(found != std::end(kScalars), "a schema names a known type");
+      out.type_ = found->second;
+    }
+    return out;
+  };
+  Schema schema = take_type(take_type, text);
+  check(text.empty(), "a schema ends where its text ends");
+  return schema;
+}
+
+const Schema* Schema::field(std::string_view name) const {
+  const auto found = std::ranges::find(fields_, name, &std::pair<std::string, Schema>::first);
+  return found == fields_.end() ? nullptr : &found->second;
+}
+
+struct Schema::Walk {
+  std::vector<std::string> unknown;
+  std::optional<StatusError> error;
+
+  void object(const Schema& schema, Document& document, const std::string& path) {
+    std::vector<std::string> dropped;
+    for (auto& member : document) {
+      const std::string name(member.key());
+      if (member.value().is_null()) {
+        dropped.push_back(name);
+        continue;
+      }
+      const std::string inner = path.empty() ? name : path + "." + name;
+      const Schema* field = schema.field(name);
+      if (field == nullptr) {
+        unknown.push_back(inner);
+        dropped.push_back(name);
+        continue;
+      }
+      visit(*field, member.value(), inner);
+      if (error) return;
+    }
+    for (const std::string& name : dropped) document.erase(name);
+  }
+
+  void visit(const Schema& schema, value& v, const std::string& path) {
+    if (!has_type(v, schema.type())) {
+      error = bad_request(fmt::format("{}: expected {}", path, expected_text(schema.type())));
+    } else if (schema.type() == Type::Object) {
+      object(schema, v.get_object(), path);
+    } else if (schema.type() == Type::List) {
+      std::size_t i = 0;
+      for (value& item : v.get_array()) {
+        visit(schema.items(), item, fmt::format("{}[{}]", path, i++));
+        if (error) return;
+      }
+    }
+  }
+};
+
+ApiResult<std::vector<std::string>> Schema::conform(Document& document) const {
+  Walk walk;
+  walk.object(*this, document, "");
+  if (walk.error) return *walk.error;
+  return std::move(walk.unknown);
+}
+
+boost::json::object Schema::to_openapi() const {
+  switch (type_) {
+    case Type::Any:
+      return {{"x-kubernetes-preserve-unknown-fields", true}};
+    case Type::String:
+      return {{"type", "string"}};
+    case Type::Integer:
+      return {{"type", "integer"}, {"format", "int64"}};
+    case Type::Boolean:
+      return {{"type", "boolean"}};
+    case Type::Time:
+      return {{"type", "string"}, {"format", "date-time"}};
+    case Type::Quantity:
+      return {{"type", "string"}};
+    case Type::IntOrString:
+      return {
+          {"type", "string"}, {"format", "int-or-string"}, {"x-kubernetes-int-or-string", true}};
+    case Type::StringMap:
+      return {{"type", "object"},
+              {"additionalProperties", boost::json::object{{"type", "string"}}}};
+    case Type::List:
+      return {{"type", "array"}, {"items", items().to_openapi()}};
+    case Type::Object:
+      break;
+  }
+  boost::json::object properties;
+  for (const auto& [name, schema] : fields_) properties[name] = schema.to_openapi();
+  return {{"type", "object"}, {"properties", std::move(properties)}};
+}
+
+const Schema* schema_of_kind(std::string_view kind) {
+  static const auto schemas = make_schemas();
+  const auto found = schemas.find(kind);
+  return found == schemas.end() ? nullptr : &found->second;
+}
+
+}  // namespace fairlead::apiserver
