@@ -1,0 +1,58 @@
+// What all kinds of this server share: decoding by schema, status carried over on updates, tables
+// from a list of columns. Each kind derives and adds its rules.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "apiserver/kinds.hpp"
+#include "apiserver/strategy.hpp"
+
+namespace fairlead::apiserver {
+
+class KindStrategy : public Strategy {
+ public:
+  KindStrategy(ResourceInfo info, std::vector<TableColumn> columns)
+      : Strategy(std::move(info)), columns_(std::move(columns)) {}
+
+  ApiResult<std::vector<std::string>> conform(Document& document) const override;
+  void apply_defaults(Document&) const override {}
+  void prepare_create(const RequestContext&, Document& document) const override {
+    document.erase("status");
+  }
+  void prepare_update(const RequestContext&, const Document& old,
+                      Document& document) const override;
+  FieldErrors validate_create(const RequestContext&, const Document&) const override { return {}; }
+  // Default: the rules of create.
+  FieldErrors validate_update(const RequestContext& context, const Document&,
+                              const Document& document) const override {
+    return validate_create(context, document);
+  }
+  const std::vector<TableColumn>& table_columns() const override { return columns_; }
+
+ private:
+  std::vector<TableColumn> columns_;
+};
+
+Subresource status_subresource();  // get, patch, update
+
+// "a,b" or `<none>`.
+std::string joined_or_none(const std::vector<std::string>& texts);
+// Texts of a list of strings; empty when it is absent.
+std::vector<std::string> texts_at(const Document& document, std::string_view path);
+// Objects of a list; what is no object is left out.
+std::vector<const Document*> objects_at(const Document& document, std::string_view path);
+
+std::unique_ptr<const Strategy> make_service_strategy(const KindsConfig& config);
+std::unique_ptr<const Strategy> make_pod_strategy();
+std::unique_ptr<const Strategy> make_node_strategy();
+std::unique_ptr<const Strategy> make_namespace_strategy();
+std::unique_ptr<const Strategy> make_endpoint_slice_strategy();
+std::unique_ptr<const Strategy> make_event_strategy();
+std::unique_ptr<const Strategy> make_config_map_strategy();
+std::unique_ptr<const Strategy> make_ip_address_strategy();
+std::unique_ptr<const Strategy> make_service_cidr_strategy();
+ResourceInfo ip_address_info();
+
+}  // namespace fairlead::apiserver

@@ -1,0 +1,110 @@
+// OpenAPI v3 documents, made from the same schemas that drive decoding: what kubectl needs for
+// create, apply and explain.
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+#include <map>
+
+#include "apiserver/kinds.hpp"
+#include "apiserver/schema.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+using boost::json::array;
+
+Document group_version_kind(const ResourceInfo& info) {
+  return {{"group", info.group}, {"version", info.version}, {"kind", info.kind}};
+}
+
+// "io.k8s.api.core.v1.Service", as kube-apiserver names them.
+std::string schema_name(const ResourceInfo& info) {
+  const std::string group =
+      info.group.empty() ? "core" : info.group.substr(0, info.group.find('.'));
+  return fmt::format("io.k8s.api.{}.{}.{}", group, info.version, info.kind);
+}
+
+Document reference_to(const ResourceInfo& info) {
+  return {{"$ref", "#/components/schemas/" + schema_name(info)}};
+}
+
+Document content(std::string_view media_type, Document schema) {
+  Document out;
+  out[media_type] = Document{{"schema", std::move(schema)}};
+  return out;
+}
+
+Document operation(const ResourceInfo& info, std::string_view action) {
+  return {
+      {"x-kubernetes-action", boost::json::string(action.data(), action.size())},
+      {"x-kubernetes-group-version-kind", group_version_kind(info)},
+      {"responses",
+       Document{{"200", Document{{"description", "OK"},
+                                 {"content", content("application/json", reference_to(info))}}}}}};
+}
+
+Document with_field_validation(Document operation) {
+  operation["parameters"] = array{Document{
+      {"name", "fieldValidation"}, {"in", "query"}, {"schema", Document{{"type", "string"}}}}};
+  return operation;
+}
+
+Document patch_operation(const ResourceInfo& info) {
+  Document bodies;
+  for (const std::string_view type : {"application/json-patch+json", "application/merge-patch+json",
+                                      "application/strategic-merge-patch+json"}) {
+    bodies[type] = Document{{"schema", Document{{"type", "object"}}}};
+  }
+  Document out = with_field_validation(operation(info, "patch"));
+  out["requestBody"] = Document{{"content", std::move(bodies)}};
+  return out;
+}
+
+Document write_operation(const ResourceInfo& info, std::string_view action) {
+  Document out = with_field_validation(operation(info, action));
+  out["requestBody"] = Document{{"content", content("application/json", reference_to(info))}};
+  return out;
+}
+
+struct GroupVersion {
+  Document paths, schemas;
+};
+
+void describe(const Strategy& strategy, const std::string& base, GroupVersion& out) {
+  const ResourceInfo& info = strategy.info();
+  const std::string collection = fmt::format(
+      "/{}/{}{}", base, info.namespaced ? "namespaces/{namespace}/" : "", info.resource);
+  out.paths[collection] =
+      Document{{"get", operation(info, "list")}, {"post", write_operation(info, "post")}};
+  out.paths[collection + "/{name}"] = Document{{"get", operation(info, "get")},
+                                               {"put", write_operation(info, "put")},
+                                               {"patch", patch_operation(info)},
+                                               {"delete", operation(info, "delete")}};
+  const Schema* schema = schema_of_kind(info.kind);
+  check(schema != nullptr, "every kind served has a schema");
+  Document described = schema->to_openapi();
+  described["x-kubernetes-group-version-kind"] = array{group_version_kind(info)};
+  out.schemas[schema_name(info)] = std::move(described);
+}
+
+}  // namespace
+
+std::vector<OpenApiDocument> make_openapi_documents(
+    const std::vector<std::unique_ptr<const Strategy>>& strategies) {
+  std::map<std::string, GroupVersion> versions;
+  for (const auto& strategy : strategies) {
+    const ResourceInfo& info = strategy->info();
+    const std::string base = (info.group.empty() ? "api/" : "apis/") + info.api_version();
+    describe(*strategy, base, versions[base]);
+  }
+  std::vector<OpenApiDocument> out;
+  for (auto& [path, version] : versions) {
+    const Document document{{"openapi", "3.0.0"},
+                            {"info", Document{{"title", "Fairlead"}, {"version", "v1"}}},
+                            {"paths", std::move(version.paths)},
+                            {"components", Document{{"schemas", std::move(version.schemas)}}}};
+    out.push_back({.path = path, .json = boost::json::serialize(document)});
+  }
+  return out;
+}
+
+}  // namespace fairlead::apiserver
