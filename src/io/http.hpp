@@ -1,9 +1,10 @@
 // HTTP/1.1 messages, server and client as plain types; Beast and OpenSSL stay in the .cpp files.
 //
-// Server: one coroutine per connection on the loop given; the handler is called once per request and must answer
-// through the Exchange exactly once (respond, or start_stream ... end). Limits below bound what a peer can cost us.
-// Client: a small keep-alive pool to one origin, plus streaming responses for watches.
-// Not here: HTTP/2, redirects, cookies, retries (client/ does those that make sense).
+// Server: one coroutine per connection on the loop given; the handler is called once per request
+// and must answer through the Exchange exactly once (respond, or start_stream ... end). Limits
+// below bound what a peer can cost us. Client: a small keep-alive pool to one origin, plus
+// streaming responses for watches. Not here: HTTP/2, redirects, cookies, retries (client/ does
+// those that make sense).
 #pragma once
 
 #include <chrono>
@@ -46,9 +47,10 @@ struct HttpResponse {
   std::string body;
 };
 
-// Path and query of a target, decoded. `+` means a space in query values. Repeated keys keep their order.
+// Path and query of a target, decoded. `+` means a space in query values. Repeated keys keep their
+// order.
 struct Url {
-  std::string path;                                          // still percent-encoded, without the query
+  std::string path;  // still percent-encoded, without the query
   std::vector<std::pair<std::string, std::string>> query;
   std::optional<std::string_view> param(std::string_view name) const;  // first of that name
 };
@@ -67,7 +69,8 @@ struct Peer {
   std::optional<Certificate> certificate;
 };
 
-// One request being answered. Lives in the connection's coroutine; never kept after the handler returned.
+// One request being answered. Lives in the connection's coroutine; never kept after the handler
+// returned.
 class HttpExchange {
  public:
   virtual ~HttpExchange() = default;
@@ -77,8 +80,8 @@ class HttpExchange {
   // The whole answer at once.
   virtual Task<Result<void>> respond(HttpResponse response) = 0;
 
-  // A chunked answer: headers go out at once, each write is flushed. An error means the peer is gone (or so slow that
-  // a write took longer than Limits::write_timeout): stop writing.
+  // A chunked answer: headers go out at once, each write is flushed. An error means the peer is
+  // gone (or so slow that a write took longer than Limits::write_timeout): stop writing.
   virtual Task<Result<void>> start_stream(unsigned status, HttpHeaders headers) = 0;
   virtual Task<Result<void>> write(std::span<const std::shared_ptr<const std::string>> parts) = 0;
   virtual Task<Result<void>> end_stream() = 0;
@@ -91,21 +94,21 @@ using HttpHandler = std::function<Task<void>(HttpExchange&)>;
 
 struct HttpLimits {
   std::size_t header_bytes = 64 * 1024;
-  std::size_t body_bytes = 3 * 1024 * 1024;       // a larger body is answered 413
-  std::size_t connections = 10'000;               // above it a new connection is closed at once
-  std::chrono::seconds header_timeout{30};        // for a request to arrive in full
-  std::chrono::seconds idle_timeout{120};         // between requests
-  std::chrono::seconds write_timeout{30};         // for one write to make progress
+  std::size_t body_bytes = 3 * 1024 * 1024;  // a larger body is answered 413
+  std::size_t connections = 10'000;          // above it a new connection is closed at once
+  std::chrono::seconds header_timeout{30};   // for a request to arrive in full
+  std::chrono::seconds idle_timeout{120};    // between requests
+  std::chrono::seconds write_timeout{30};    // for one write to make progress
 };
 
 class HttpServer {
  public:
   struct Config {
-    UniqueFd listener;                 // a bound, listening stream socket (see listen_tcp in io/socket.hpp)
-    std::optional<TlsServer> tls;      // absent = plain HTTP
+    UniqueFd listener;  // a bound, listening stream socket (see listen_tcp in io/socket.hpp)
+    std::optional<TlsServer> tls;  // absent = plain HTTP
     HttpHandler handler;
     HttpLimits limits;
-    std::string name = "http";         // for log lines
+    std::string name = "http";  // for log lines
   };
   static Result<std::unique_ptr<HttpServer>> create(Executor executor, Config config);
   virtual ~HttpServer() = default;
@@ -128,22 +131,25 @@ class HttpBodyStream {
 class HttpClient {
  public:
   struct Config {
-    std::string host;                       // name or address to connect to
+    std::string host;  // name or address to connect to
     Port port{};
-    std::optional<TlsClient> tls;           // absent = plain HTTP
+    std::optional<TlsClient> tls;  // absent = plain HTTP
     std::string user_agent = "fairlead";
-    std::size_t max_idle = 4;               // kept-alive connections
+    std::size_t max_idle = 4;  // kept-alive connections
     std::chrono::seconds connect_timeout{10};
   };
   static Result<std::unique_ptr<HttpClient>> create(Executor executor, Config config);
   virtual ~HttpClient() = default;
 
-  // One request and its whole answer, any status. Errors: Unavailable (could not connect, connection lost), Timeout
-  // (deadline passed), Unauthorized (TLS verification failed), TooLarge (answer above 256 MiB).
-  virtual Task<Result<HttpResponse>> send(HttpRequest request, std::chrono::nanoseconds deadline) = 0;
-  // The answer's head; the body is then read from the stream. The connection is not reused afterwards.
-  virtual Task<Result<std::unique_ptr<HttpBodyStream>>> open(HttpRequest request,
-                                                             std::chrono::nanoseconds head_deadline) = 0;
+  // One request and its whole answer, any status. Errors: Unavailable (could not connect,
+  // connection lost), Timeout (deadline passed), Unauthorized (TLS verification failed), TooLarge
+  // (answer above 256 MiB).
+  virtual Task<Result<HttpResponse>> send(HttpRequest request,
+                                          std::chrono::nanoseconds deadline) = 0;
+  // The answer's head; the body is then read from the stream. The connection is not reused
+  // afterwards.
+  virtual Task<Result<std::unique_ptr<HttpBodyStream>>> open(
+      HttpRequest request, std::chrono::nanoseconds head_deadline) = 0;
 };
 
 }  // namespace fairlead::io

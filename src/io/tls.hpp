@@ -1,4 +1,5 @@
-// TLS contexts and certificates (OpenSSL 3, TLS 1.2 and later). Values hold a shared context; PEM in, PEM out.
+// TLS contexts and certificates (OpenSSL 3, TLS 1.2 and later). Values hold a shared context; PEM
+// in, PEM out.
 #pragma once
 
 #include <chrono>
@@ -20,11 +21,13 @@ struct KeyPair {
   std::string private_key_pem;
 };
 
-// A server's side: its key pair, and the CA that client certificates must chain to (absent: none are asked for).
-// Client certificates are requested but optional; a presented one that does not verify fails the handshake.
+// A server's side: its key pair, and the CA that client certificates must chain to (absent: none
+// are asked for). Client certificates are requested but optional; a presented one that does not
+// verify fails the handshake.
 class TlsServer {
  public:
-  static Result<TlsServer> create(const KeyPair& identity, const std::optional<std::string>& client_ca_pem);
+  static Result<TlsServer> create(const KeyPair& identity,
+                                  const std::optional<std::string>& client_ca_pem);
   const std::shared_ptr<ssl_ctx_st>& context() const { return context_; }
 
  private:
@@ -37,8 +40,8 @@ class TlsClient {
   struct Config {
     std::optional<std::string> ca_pem;
     std::optional<KeyPair> identity;
-    std::string server_name;             // verified against the certificate and sent as SNI (unless it is
-                                         // an address); empty = the host connected to
+    std::string server_name;  // verified against the certificate and sent as SNI (unless it is
+                              // an address); empty = the host connected to
     bool insecure_skip_verify = false;
   };
   static Result<TlsClient> create(const Config& config);
@@ -60,9 +63,13 @@ struct CertificateRequest {
   bool client = false;  // clientAuth
   std::chrono::hours validity{24 * 365};
 };
-Result<KeyPair> make_ca(const std::string& common_name, const Clock& clock, std::chrono::hours validity);
-Result<KeyPair> sign_certificate(const KeyPair& ca, const CertificateRequest& request, const Clock& clock);
-// Days are easily missed: how long the first certificate of a PEM stays valid, negative when expired.
-Result<std::chrono::seconds> remaining_validity(const std::string& certificate_pem, const Clock& clock);
+Result<KeyPair> make_ca(const std::string& common_name, const Clock& clock,
+                        std::chrono::hours validity);
+Result<KeyPair> sign_certificate(const KeyPair& ca, const CertificateRequest& request,
+                                 const Clock& clock);
+// Days are easily missed: how long the first certificate of a PEM stays valid, negative when
+// expired.
+Result<std::chrono::seconds> remaining_validity(const std::string& certificate_pem,
+                                                const Clock& clock);
 
 }  // namespace fairlead::io

@@ -31,19 +31,22 @@ class Mode {
   virtual ~Mode() = default;
   virtual std::string_view name() const = 0;  // "nftables", ...
 
-  // Replaces whatever the kernel holds of ours by `plan`, atomically: every packet sees the old rules or the new.
+  // Replaces whatever the kernel holds of ours by `plan`, atomically: every packet sees the old
+  // rules or the new.
   virtual Result<ApplyStats> apply_full(const Plan& plan) = 0;
 
-  // Brings the kernel from the plan last applied to `plan`, of which `delta` is the difference. Atomic. After an error the kernel holds
-  // the old state or an unknown one: the caller retries with apply_full.
+  // Brings the kernel from the plan last applied to `plan`, of which `delta` is the difference.
+  // Atomic. After an error the kernel holds the old state or an unknown one: the caller retries
+  // with apply_full.
   virtual Result<ApplyStats> apply(const Plan& plan, const PlanDelta& delta) = 0;
 
-  // Differences between the kernel and the plan last applied, in words, at most `limit`; empty = in order. Reads back the kernel's
-  // state, so it is for audits, never for the way of a change.
+  // Differences between the kernel and the plan last applied, in words, at most `limit`; empty = in
+  // order. Reads back the kernel's state, so it is for audits, never for the way of a change.
   virtual Result<std::vector<std::string>> verify(const Plan& plan, std::size_t limit) = 0;
 
-  // A descriptor that becomes readable when somebody else may have touched our kernel objects, -1 if the mode has none. When it fires
-  // the caller calls tampered(), which drains it and says whether what changed was ours and not by us.
+  // A descriptor that becomes readable when somebody else may have touched our kernel objects, -1
+  // if the mode has none. When it fires the caller calls tampered(), which drains it and says
+  // whether what changed was ours and not by us.
   virtual int tamper_fd() const = 0;
   virtual Result<bool> tampered() = 0;
 

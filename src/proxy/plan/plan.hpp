@@ -1,14 +1,16 @@
-// The Plan: what the node's kernel must do for every service port, as a value. The compiler (compile.hpp) makes it
-// from the model; every mode, `explain`, `render` and the tests read it, and none of them looks at a Service again.
+// The Plan: what the node's kernel must do for every service port, as a value. The compiler
+// (compile.hpp) makes it from the model; every mode, `explain`, `render` and the tests read it, and
+// none of them looks at a Service again.
 //
-// Shapes: a Plan holds one ServicePlan per (service port, IP family). A ServicePlan owns up to two pools of backends
-// and the frontends that lead to them. All selection rules (ready / serving-terminating fall-back, traffic policies,
-// topology hints; spec/kube-proxy 3) are already applied: a mode maps frontends to pools and nothing else.
+// Shapes: a Plan holds one ServicePlan per (service port, IP family). A ServicePlan owns up to two
+// pools of backends and the frontends that lead to them. All selection rules (ready /
+// serving-terminating fall-back, traffic policies, topology hints; spec/kube-proxy 3) are already
+// applied: a mode maps frontends to pools and nothing else.
 //
-// Invariants: backends of a pool are unique and ordered by the text "ip:port"; frontends are ordered; addresses are of
-// the ServicePlan's family; a ServicePlan is immutable once published (shared_ptr<const>), so a delta can carry the
-// old and the new one and cost nothing.
-// Not here: kernel object names, marks, priorities (modes), watching and scheduling (proxy/).
+// Invariants: backends of a pool are unique and ordered by the text "ip:port"; frontends are
+// ordered; addresses are of the ServicePlan's family; a ServicePlan is immutable once published
+// (shared_ptr<const>), so a delta can carry the old and the new one and cost nothing. Not here:
+// kernel object names, marks, priorities (modes), watching and scheduling (proxy/).
 #pragma once
 
 #include <chrono>
@@ -59,8 +61,8 @@ enum class Target : std::uint8_t {
   Drop,    // silence
 };
 
-// Whose source address is replaced by the node's on the way to the backend. Hairpin (a backend talking to itself through a
-// service) is always masqueraded and not expressed here.
+// Whose source address is replaced by the node's on the way to the backend. Hairpin (a backend
+// talking to itself through a service) is always masqueraded and not expressed here.
 enum class Masquerade : std::uint8_t {
   Never,
   OffCluster,  // clients that the local detector does not know as pods (ClusterIP entry)
@@ -69,19 +71,21 @@ enum class Masquerade : std::uint8_t {
 
 struct Frontend {
   FrontendKind kind = FrontendKind::ClusterIp;
-  IpAddress address;  // unspecified for NodePort: the node's own addresses (see NodePlan::node_port_addresses)
+  IpAddress address;  // unspecified for NodePort: the node's own addresses (see
+                      // NodePlan::node_port_addresses)
   Port port{};
 
   // For clients in general.
   Target target = Target::Reject;
   Masquerade masquerade = Masquerade::Never;
 
-  // externalTrafficPolicy Local: pods of this node (never masqueraded) and the node itself (always masqueraded) reach
-  // the cluster pool whatever `target` says. Without a local detector only the node itself takes the short cut.
+  // externalTrafficPolicy Local: pods of this node (never masqueraded) and the node itself (always
+  // masqueraded) reach the cluster pool whatever `target` says. Without a local detector only the
+  // node itself takes the short cut.
   bool short_circuit = false;
 
-  // LoadBalancerIp only. Non-empty: other sources are dropped, before anything above (pods and node included).
-  // Already holds the address itself where the node's IP is in a range.
+  // LoadBalancerIp only. Non-empty: other sources are dropped, before anything above (pods and node
+  // included). Already holds the address itself where the node's IP is in a range.
   std::vector<IpPrefix> source_ranges;
 
   auto operator<=>(const Frontend&) const = default;
@@ -89,7 +93,8 @@ struct Frontend {
 
 struct ServicePlan {
   PlanKey key;
-  std::optional<std::chrono::seconds> affinity;  // ClientIP: sticky per client address until that long after its last new connection
+  std::optional<std::chrono::seconds> affinity;  // ClientIP: sticky per client address until that
+                                                 // long after its last new connection
   Pool cluster_pool;
   Pool local_pool;
   std::vector<Frontend> frontends;
@@ -97,8 +102,8 @@ struct ServicePlan {
 };
 using ServicePlanPtr = std::shared_ptr<const ServicePlan>;
 
-// How pod traffic of this node is told from the rest (--detect-local-mode). At most one is set for a family;
-// none = no detector.
+// How pod traffic of this node is told from the rest (--detect-local-mode). At most one is set for
+// a family; none = no detector.
 struct LocalDetector {
   std::optional<IpPrefix> source_prefix;  // ClusterCIDR, NodeCIDR
   std::string interface_name;             // BridgeInterface
@@ -116,13 +121,14 @@ struct NodePlan {
   std::uint32_t masquerade_mark = 0x4000;  // one bit
   // Addresses on which NodePorts answer; empty optional = every local address except loopback.
   std::optional<std::vector<IpAddress>> node_port_addresses;
-  // Known service ranges: unallocated addresses in them are dropped, other ports of allocated ClusterIPs rejected.
+  // Known service ranges: unallocated addresses in them are dropped, other ports of allocated
+  // ClusterIPs rejected.
   std::vector<IpPrefix> service_cidrs;
   bool operator==(const NodePlan&) const = default;
 };
 
 struct Plan {
-  std::map<IpFamily, NodePlan> nodes;             // one per family programmed; a missing family is not touched
+  std::map<IpFamily, NodePlan> nodes;  // one per family programmed; a missing family is not touched
   std::map<PlanKey, ServicePlanPtr> services;
 };
 
