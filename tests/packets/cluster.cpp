@@ -1,0 +1,136 @@
+#include "packets/cluster.hpp"
+
+#include <algorithm>
+
+#include "kube/codec.hpp"
+#include "proxy/config_file.hpp"
+#include "proxy/node_proxy.hpp"
+
+namespace fairlead::packets {
+namespace {
+
+constexpr std::string_view kNamespace = "ns";
+
+template <class T>
+Result<T> decode(const std::string& json) {
+  FAIRLEAD_TRY(object, kube::Decoder().object<T>(json));
+  if (kube::KindOf<T>::kNamespaced && object.metadata.namespace_.empty())
+    object.metadata.namespace_ = kNamespace;
+  return object;
+}
+
+template <class T>
+bool is_kind(const std::string& json) {
+  return json.find(fmt::format("\"kind\":\"{}\"", kube::KindOf<T>::kKind)) != std::string::npos;
+}
+
+kube::Node node_object(const Rig& rig) {
+  kube::Node node;
+  node.metadata.name = "node1";
+  for (const auto& [family, addresses] : rig.node().addresses) {
+    node.addresses.push_back({.type = "InternalIP", .address = addresses.front().to_string()});
+    node.pod_cidrs.push_back(Rig::expand("${pods1_range}", family));
+  }
+  return node;
+}
+
+}  // namespace
+
+std::string_view to_string(Programming programming) {
+  return programming == Programming::Deltas ? "Deltas" : "Restarts";
+}
+
+Result<std::unique_ptr<Cluster>> Cluster::create(const Rig& rig, Options options) {
+  std::unique_ptr<Cluster> cluster(new Cluster(rig, std::move(options)));
+  FAIRLEAD_TRY(file, proxy::decode_config(cluster->options_.config));
+  if (!file.complaints.empty())
+    return make_error(ErrorCode::Invalid, "config: {}", file.complaints.front());
+  cluster->config_ = std::move(file.config);
+  cluster->config_.mode = cluster->options_.mode;
+  cluster->facts_.node_name = "node1";
+  FAIRLEAD_CHECK(rig.node().network.run([&]() -> Result<void> {
+    FAIRLEAD_TRY(addresses, proxy::interface_addresses());
+    cluster->facts_.interface_addresses = std::move(addresses);
+    cluster->facts_.families = proxy::supported_families();
+    return {};
+  }));
+  cluster->model_.put(node_object(rig));
+  FAIRLEAD_TRY(context, cluster->node_context());
+  cluster->compiler_ = std::make_unique<plan::Compiler>(std::move(context));
+  return cluster;
+}
+
+Result<plan::NodeContext> Cluster::node_context() const {
+  FAIRLEAD_TRY(settings, proxy::node_settings(config_, facts_, model_.node()));
+  for (const IpPrefix& cidr : options_.service_cidrs) {
+    if (const auto found = settings.context.families.find(cidr.family());
+        found != settings.context.families.end())
+      found->second.service_cidrs.push_back(cidr);
+  }
+  return std::move(settings.context);
+}
+
+Result<void> Cluster::make_mode() {
+  return rig_.node().network.run([&]() -> Result<void> {
+    FAIRLEAD_TRY(mode, proxy::make_mode(config_));
+    mode_ = std::move(mode);
+    return {};
+  });
+}
+
+Result<void> Cluster::apply(const std::string& object_json) {
+  if (is_kind<kube::Service>(object_json)) {
+    FAIRLEAD_TRY(service, decode<kube::Service>(object_json));
+    model_.put(service);
+  } else if (is_kind<kube::EndpointSlice>(object_json)) {
+    FAIRLEAD_TRY(slice, decode<kube::EndpointSlice>(object_json));
+    model_.put(slice);
+  } else if (is_kind<kube::Node>(object_json)) {
+    FAIRLEAD_TRY(node, decode<kube::Node>(object_json));
+    model_.put(node);
+    FAIRLEAD_TRY(context, node_context());
+    compiler_->set_node(std::move(context), model_);
+  } else {
+    return make_error(ErrorCode::Invalid, "no known kind in {}", object_json);
+  }
+  return {};
+}
+
+Result<void> Cluster::remove(const ObjectRef& object) {
+  const kube::NamespacedName name{.namespace_ = std::string(kNamespace), .name = object.name};
+  if (object.kind == "Service") {
+    model_.remove_service(name);
+  } else if (object.kind == "EndpointSlice") {
+    model_.remove_slice(name);
+  } else {
+    return make_error(ErrorCode::Invalid, "cannot delete a {}", object.kind);
+  }
+  return {};
+}
+
+Result<void> Cluster::program_in_full() {
+  FAIRLEAD_CHECK(mode_->apply_full(plan()));
+  return {};
+}
+
+Result<void> Cluster::sync() {
+  const plan::Update update = compiler_->update(model_);
+  if (mode_ == nullptr || options_.programming == Programming::Restarts) {
+    FAIRLEAD_CHECK(make_mode());
+    return program_in_full();
+  }
+  FAIRLEAD_CHECK(mode_->apply(plan(), update.delta));
+  return {};
+}
+
+plan::Explanation Cluster::explain(const Host& from, Protocol protocol, const IpAddress& source,
+                                   const SocketAddress& to) const {
+  return plan::explain(plan(),
+                       {.protocol = protocol,
+                        .source = source,
+                        .destination = to,
+                        .input_interface = &from == &rig_.node() ? "" : from.seen_at},
+                       {.local = facts_.interface_addresses});
+}
+
+}  // namespace fairlead::packets
