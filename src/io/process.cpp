@@ -96,7 +96,9 @@ bool redirect(int from, int to) {
                          pid_t parent) {
   if (command.death_signal != 0) {
     if (::prctl(PR_SET_PDEATHSIG, command.death_signal) != 0) fail_child(report_fd, 0);
-    if (::getppid() != parent) ::_exit(127);  // the parent died before the signal was set
+    // The parent may have died before the signal was set. 0: it lives in an outer PID namespace.
+    const pid_t now = ::getppid();
+    if (now != parent && now != 0) ::_exit(127);
   }
   if (command.new_session && ::setsid() < 0) fail_child(report_fd, 1);
   for (const int ns : command.namespaces) {
@@ -234,6 +236,26 @@ Task<Result<ExitStatus>> Child::wait() {
   const auto [ec] = co_await watch.async_wait(asio::posix::stream_descriptor::wait_read, kNoThrow);
   if (ec) co_return make_error(ErrorCode::Cancelled, "wait for process {}: {}", pid_, ec.message());
   co_return wait_blocking();
+}
+
+Task<Result<std::optional<ExitStatus>>> Child::wait_until(
+    std::chrono::steady_clock::time_point deadline) {
+  const int copy = ::fcntl(pidfd_.get(), F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) co_return errno_error(errno, "watch a process");
+  const auto executor = co_await asio::this_coro::executor;
+  const auto watch = std::make_shared<asio::posix::stream_descriptor>(executor, copy);
+  const auto late = std::make_shared<bool>(false);
+  asio::steady_timer timer(executor, deadline);
+  timer.async_wait([watch, late](const boost::system::error_code& timer_ec) {
+    if (timer_ec) return;
+    *late = true;
+    watch->cancel();
+  });
+  const auto [ec] = co_await watch->async_wait(asio::posix::stream_descriptor::wait_read, kNoThrow);
+  if (ec && *late) co_return std::optional<ExitStatus>();
+  if (ec) co_return make_error(ErrorCode::Cancelled, "wait for process {}: {}", pid_, ec.message());
+  FAIRLEAD_CO_TRY(status, wait_blocking());
+  co_return std::optional<ExitStatus>(status);
 }
 
 namespace {

@@ -46,6 +46,9 @@ class Child {
   bool running() const { return pid_ > 0 && !reaped_; }
   Result<void> signal(int number);
   Task<Result<ExitStatus>> wait();  // on the loop; cancellable
+  // The same, but nothing when the process still runs at `deadline`.
+  Task<Result<std::optional<ExitStatus>>> wait_until(
+      std::chrono::steady_clock::time_point deadline);
   Result<ExitStatus> wait_blocking();
   bool ends_before(
       std::chrono::steady_clock::time_point deadline) const;  // blocks until then at most

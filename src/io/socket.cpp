@@ -95,6 +95,11 @@ Result<SocketAddress> local_address(const UniqueFd& socket) {
   return from_kernel(storage);
 }
 
+SocketAddress reachable(SocketAddress bound) {
+  if (bound.address.is_unspecified()) bound.address = IpAddress::loopback(bound.address.family());
+  return bound;
+}
+
 void tune_connection(int socket) {
   const auto set = [socket](int level, int name, int value) {
     ::setsockopt(socket, level, name, &value, sizeof value);

@@ -15,6 +15,8 @@ struct ListenOptions {
 };
 Result<UniqueFd> listen_tcp(const SocketAddress& address, const ListenOptions& options = {});
 Result<SocketAddress> local_address(const UniqueFd& socket);
+// How this machine itself reaches a listener bound to `bound`: loopback instead of "any address".
+SocketAddress reachable(SocketAddress bound);
 
 // What every connection of ours wants: no delay for small messages, and an end (ETIMEDOUT) within
 // about a minute when the peer's machine or the path to it is gone and nothing would ever say so.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "io/netns.hpp"
+#include "support/loop.hpp"
 
 namespace fairlead::io {
 namespace {
@@ -61,6 +62,21 @@ TEST(Process, EnvironmentIsAddedToOurs) {
                                    "", kPlenty);
   ASSERT_TRUE(output.has_value()) << output.error().message;
   EXPECT_EQ(output->out, "yes:path\n");
+}
+
+TEST(Process, WaitUntilGivesUpAtItsDeadlineAndTheChildLives) {
+  test::Loop loop;
+  auto child = Child::spawn({.argv = {"sh", "-c", "exec cat /dev/zero >/dev/null"}});
+  ASSERT_TRUE(child.has_value());
+  const auto now = std::chrono::steady_clock::now();
+  const auto late = loop.run(child->wait_until(now + milliseconds{10}));
+  ASSERT_TRUE(late.has_value() && late->has_value());
+  EXPECT_EQ(**late, std::nullopt);
+  EXPECT_TRUE(child->running());
+  ASSERT_TRUE(child->signal(SIGKILL).has_value());
+  const auto ended = loop.run(child->wait_until(now + kPlenty));
+  ASSERT_TRUE(ended.has_value() && ended->has_value());
+  EXPECT_EQ(**ended, ExitStatus{.signal = SIGKILL});
 }
 
 TEST(Process, ADestroyedChildIsKilledAndReaped) {
