@@ -7,6 +7,7 @@
 #include "apiserver/metadata.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "base/version.hpp"
 
 namespace fairlead::apiserver {
 namespace {
@@ -16,10 +17,15 @@ constexpr std::size_t kMostWriting = 200;
 
 // What clients take us for: they choose their API versions and warnings by it.
 StaticDocument version_document() {
-  const Document version{
-      {"major", "1"},        {"minor", "36"},           {"gitVersion", "v1.36.0+fairlead"},
-      {"gitCommit", ""},     {"gitTreeState", "clean"}, {"buildDate", "1970-01-01T00:00:00Z"},
-      {"goVersion", "none"}, {"compiler", "clang"},     {"platform", "linux/amd64"}};
+  const Document version{{"major", kKubernetesMajor},
+                         {"minor", kKubernetesMinor},
+                         {"gitVersion", kKubernetesVersion},
+                         {"gitCommit", ""},
+                         {"gitTreeState", "clean"},
+                         {"buildDate", "1970-01-01T00:00:00Z"},
+                         {"goVersion", "none"},
+                         {"compiler", "clang"},
+                         {"platform", "linux/amd64"}};
   return static_document(boost::json::serialize(version) + "\n", "application/json");
 }
 

@@ -54,12 +54,15 @@ io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* c
 
 namespace {
 
+// Signed, as parsed documents hold numbers.
+std::int64_t port_value(const SocketAddress& address) { return number(address.port); }
+
 Document kubernetes_service(const IpPrefix& service_cidr, const SocketAddress& advertise) {
   const std::string ip = service_cidr.address().plus(1).to_string();
   Document port{{"name", "https"},
                 {"protocol", "TCP"},
                 {"port", 443},
-                {"targetPort", number(advertise.port)}};
+                {"targetPort", port_value(advertise)}};
   return {{"metadata",
            Document{{"name", "kubernetes"},
                     {"labels", Document{{"component", "apiserver"}, {"provider", "kubernetes"}}}}},
@@ -72,7 +75,7 @@ Document kubernetes_service(const IpPrefix& service_cidr, const SocketAddress& a
 Document kubernetes_slice(const SocketAddress& advertise) {
   Document endpoint{{"addresses", boost::json::array{advertise.address.to_string()}},
                     {"conditions", Document{{"ready", true}}}};
-  Document port{{"name", "https"}, {"protocol", "TCP"}, {"port", number(advertise.port)}};
+  Document port{{"name", "https"}, {"protocol", "TCP"}, {"port", port_value(advertise)}};
   return {
       {"metadata", Document{{"name", "kubernetes"},
                             {"namespace", "default"},

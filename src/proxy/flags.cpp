@@ -6,12 +6,12 @@
 
 #include "base/clock.hpp"
 #include "base/text.hpp"
+#include "base/version.hpp"
 #include "proxy/config_file.hpp"
 
 namespace fairlead::proxy {
 namespace {
 
-constexpr std::string_view kVersion = "v1.36.0-fairlead.0.1.0";
 
 // Everything flags can say.
 struct Parsed {
@@ -446,8 +446,8 @@ Result<void> set_all(const std::vector<Given>& given, bool only_always_on, Parse
 }
 
 Result<std::string> version_text(const std::string& wanted) {
-  if (wanted == "true") return fmt::format("Kubernetes {}\n", kVersion);
-  if (wanted == "raw") return fmt::format("version.Info{{GitVersion:\"{}\"}}\n", kVersion);
+  if (wanted == "true") return fmt::format("Kubernetes {}\n", kKubernetesVersion);
+  if (wanted == "raw") return fmt::format("version.Info{{GitVersion:\"{}\"}}\n", kKubernetesVersion);
   if (wanted.starts_with('v')) return fmt::format("Kubernetes {}\n", wanted);
   return make_error(ErrorCode::Invalid, "flag --version: \"{}\" is not true, raw or vX.Y.Z",
                     wanted);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include "base/version.hpp"
 
 namespace fairlead::proxy {
 namespace {
@@ -57,7 +58,9 @@ ProxyMetrics::ProxyMetrics(Config config) : config_(std::move(config)) {
   });
   registry_
       .gauge("kubernetes_build_info", "Constant 1, labelled with the build",
-             {{"major", "1"}, {"minor", "36"}, {"git_version", "v1.36.0-fairlead.0.1.0"}})
+             {{"major", std::string(kKubernetesMajor)},
+              {"minor", std::string(kKubernetesMinor)},
+              {"git_version", std::string(kKubernetesVersion)}})
       .set(1);
   registry_.gauge("process_start_time_seconds", "Start of the process since the epoch")
       .set(seconds(config_.started));
