@@ -1,0 +1,42 @@
+// API server and controllers in one process, with a client for the others who live there: what
+// `fairlead up` and the lab run. Loop thread only. create() binds nothing (listeners come in the
+// config), start() serves, close() is to be awaited before destruction, also when start() failed.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "apiserver/server.hpp"
+#include "client/api_client.hpp"
+#include "controllers/controllers.hpp"
+
+namespace fairlead::controlplane {
+
+class ControlPlane {
+ public:
+  // The first listener must be TLS and reachable from this process.
+  static Result<std::unique_ptr<ControlPlane>> create(io::Executor executor,
+                                                      apiserver::ApiServer::Config config);
+
+  io::Task<Result<void>> start();
+  io::Task<void> close();
+
+  // How an administrator reaches the server at `url`, with a certificate of its own.
+  Result<client::ClusterAccess> access(const std::string& url) const;
+  // URL of the n-th listener, from this machine.
+  std::string url(std::size_t listener = 0) const;
+  client::ApiClient& client() { return *client_; }  // after start()
+
+ private:
+  ControlPlane(io::Executor executor, std::unique_ptr<apiserver::ApiServer> server,
+               const Clock* clock)
+      : executor_(std::move(executor)), clock_(clock), server_(std::move(server)) {}
+
+  io::Executor executor_;
+  const Clock* clock_;
+  std::unique_ptr<apiserver::ApiServer> server_;
+  std::unique_ptr<client::ApiClient> client_;
+  std::unique_ptr<controllers::Controllers> controllers_;
+};
+
+}  // namespace fairlead::controlplane
