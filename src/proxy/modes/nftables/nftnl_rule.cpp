@@ -154,6 +154,12 @@ class RuleBuilder {
     }
   }
 
+  void append(const ResetTcp&) {
+    load_meta(NFT_META_L4PROTO, 0);
+    compare(NFT_CMP_EQ, std::vector<std::uint8_t>{IPPROTO_TCP});
+    nftnl_expr_set_u32(expression("reject"), NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST);
+  }
+
   void append(const Reject&) {
     constexpr std::uint8_t kIcmp6PortUnreachable = 4;
     auto* e = expression("reject");

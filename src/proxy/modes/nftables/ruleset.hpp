@@ -222,15 +222,21 @@ struct VerdictMap {
   SetId map = SetId::Services;
   bool operator==(const VerdictMap&) const = default;
 };
+// TCP packets only, the others go on: a reset. Unlike the ICMP errors of Reject, of which the
+// kernel sends a client about one a second (icmp_ratelimit), every connection gets its own at once.
+struct ResetTcp {
+  bool operator==(const ResetTcp&) const = default;
+};
 struct Reject {
   bool operator==(const Reject&) const = default;
 };
 struct Masquerade {
   bool operator==(const Masquerade&) const = default;
 };
-using Statement = std::variant<MatchSet, MatchPrefix, MatchInputInterface, MatchLocalAddress,
-                               MatchConnection, MatchMark, MatchTokenPriority, SetMark, SetPriority,
-                               Learn, DestinationNat, VerdictMap, Verdict, Reject, Masquerade>;
+using Statement =
+    std::variant<MatchSet, MatchPrefix, MatchInputInterface, MatchLocalAddress, MatchConnection,
+                 MatchMark, MatchTokenPriority, SetMark, SetPriority, Learn, DestinationNat,
+                 VerdictMap, Verdict, ResetTcp, Reject, Masquerade>;
 
 struct Rule {
   std::vector<Statement> statements;

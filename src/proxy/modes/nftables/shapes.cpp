@@ -127,13 +127,14 @@ std::vector<Chain> inner_chains(const plan::NodePlan& node, IpFamily family) {
   const KeyExpression frontend = frontend_key(false);
   Chain cluster_ips{
       .name = "check-cluster-ips",
-      .rules = {{{MatchSet{.key = {kDestination}, .set = SetId::ClusterIps}, Reject{}}}}};
+      .rules = {{{MatchSet{.key = {kDestination}, .set = SetId::ClusterIps},
+                  Verdict{.code = Verdict::Code::Goto, .chain = std::string(kRejectChain)}}}}};
   for (const IpPrefix& range : node.service_cidrs) {
     cluster_ips.rules.push_back({{MatchPrefix{.field = Field::DestinationAddress, .prefix = range},
                                   Verdict{.code = Verdict::Code::Drop}}});
   }
   return {
-      {.name = std::string(kRejectChain), .rules = {{{Reject{}}}}},
+      {.name = std::string(kRejectChain), .rules = {{{ResetTcp{}}}, {{Reject{}}}}},
       // Before translation, so that pods and the node itself obey source ranges too.
       {.name = "check-sources",
        .rules = {{{MatchSet{.key = frontend, .set = SetId::Firewalled},

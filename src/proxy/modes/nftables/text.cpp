@@ -183,6 +183,7 @@ std::string statement_text(const Statement& statement, IpFamily family) {
             return fmt::format("{} vmap @{}", key_of(s), schema(s.map).name);
           },
           [&](const Verdict& s) { return verdict_text(s); },
+          [&](const ResetTcp&) { return std::string("meta l4proto tcp reject with tcp reset"); },
           [&](const Reject&) { return std::string("reject"); },
           [&](const Masquerade&) { return std::string("masquerade fully-random"); },
       },
