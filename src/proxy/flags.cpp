@@ -12,7 +12,6 @@
 namespace fairlead::proxy {
 namespace {
 
-
 // Everything flags can say.
 struct Parsed {
   Invocation invocation;
@@ -447,7 +446,8 @@ Result<void> set_all(const std::vector<Given>& given, bool only_always_on, Parse
 
 Result<std::string> version_text(const std::string& wanted) {
   if (wanted == "true") return fmt::format("Kubernetes {}\n", kKubernetesVersion);
-  if (wanted == "raw") return fmt::format("version.Info{{GitVersion:\"{}\"}}\n", kKubernetesVersion);
+  if (wanted == "raw")
+    return fmt::format("version.Info{{GitVersion:\"{}\"}}\n", kKubernetesVersion);
   if (wanted.starts_with('v')) return fmt::format("Kubernetes {}\n", wanted);
   return make_error(ErrorCode::Invalid, "flag --version: \"{}\" is not true, raw or vX.Y.Z",
                     wanted);
