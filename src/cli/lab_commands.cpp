@@ -109,11 +109,12 @@ Result<int> lab_run(const LabFlags& flags) {
     paths.folder = std::move(folder);
   }
   FAIRLEAD_TRY(config, make_config(flags, paths));
-  auto code = [&]() -> Result<int> {
-    FAIRLEAD_CHECK(lab::launch(config, lab::Lifetime::Caller));
-    return run_with(config, flags.argv);
-  }();
-  if (const auto ended = lab::shut_down(paths); !ended && code) return ended.error();
+  FAIRLEAD_CHECK(lab::launch(config, lab::Lifetime::Caller));
+  auto code = run_with(config, flags.argv);
+  if (const auto ended = lab::shut_down(paths); !ended) {
+    lab::remove_state(paths);  // whoever ended it did not
+    if (code) return ended.error();
+  }
   lab::reap_children();
   return code;
 }
