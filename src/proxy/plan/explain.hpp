@@ -29,7 +29,7 @@ struct NodeAddresses {
 
 enum class Verdict : std::uint8_t {
   Forward,      // to one of `endpoints`
-  Reject,       // ICMP port unreachable; a TCP client sees "connection refused"
+  Reject,       // a client sees "connection refused"
   Drop,         // silence
   NotAService,  // nothing of the plan matches: the packet goes where the routes say
 };

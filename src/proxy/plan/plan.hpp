@@ -57,7 +57,7 @@ enum class FrontendKind : std::uint8_t { ClusterIp, ExternalIp, LoadBalancerIp, 
 enum class Target : std::uint8_t {
   ClusterPool,
   LocalPool,
-  Reject,  // answer at once: ICMP port unreachable (TCP clients see ECONNREFUSED)
+  Reject,  // answer at once: TCP reset or ICMP port unreachable (clients see ECONNREFUSED)
   Drop,    // silence
 };
 

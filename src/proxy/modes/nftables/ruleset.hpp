@@ -224,6 +224,8 @@ struct VerdictMap {
 };
 // TCP packets only, the others go on: a reset. Unlike the ICMP errors of Reject, of which the
 // kernel sends a client about one a second (icmp_ratelimit), every connection gets its own at once.
+// And an ICMP error that comes back while the client is still inside connect(), as it does within
+// one machine, is not acted on before the SYN is sent again a second later; a reset is.
 struct ResetTcp {
   bool operator==(const ResetTcp&) const = default;
 };
