@@ -1,6 +1,7 @@
 #include "packets/probe.hpp"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -59,6 +60,10 @@ struct Attempt {
 
   void fail(int err) {
     done = true;
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0)
+      outcome.repeats = info.tcpi_total_retrans;
     if (err == ECONNREFUSED) {
       outcome.fate = Fate::Refused;
     } else if (err == EPERM) {

@@ -33,6 +33,7 @@ struct Outcome {
   IpAddress seen_source;    // and whom it saw
   IpAddress source;         // the client's own address
   std::string detail;       // of Failed
+  unsigned repeats = 0;     // TCP: times the first packet had to be sent again
   io::UniqueFd connection;  // TCP, answered: still open
   std::string to_string() const;
 };

@@ -48,6 +48,7 @@ constexpr std::array kNames = {
     Name{"node1_range", "192.168.50.1/32", "fd00:50::1/128"},
     Name{"pod1_range", "10.0.1.2/32", "fd00:10:0:1::2/128"},
     Name{"elsewhere_range", "203.0.113.0/24", "fd00:113::/64"},
+    Name{"other_elsewhere", "fd00:113::/64", "203.0.113.0/24"},
     Name{"everybody", "0.0.0.0/0", "::/0"},
     // Addresses of services; none of them is on any interface.
     Name{"vip1", "10.96.0.11", "fd00:96::11"},

@@ -16,7 +16,7 @@
 //     - {from: pod1, to: "${vip1}", port: 81, expect: refused}
 //
 // `expect` is the whole set of backends that may answer (port 8080 if none is given), or one of
-//   refused   rejected by the rules (ICMP port unreachable)
+//   refused   rejected by the rules, at once
 //   dropped   silence
 //   leaked    not the node's business: goes where the routes say, here to `internet`
 //   closed    not the node's business: an address of node1, where nothing listens
