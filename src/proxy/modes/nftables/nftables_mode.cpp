@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proxy/modes/nftables/affinity.hpp"
 #include "proxy/modes/nftables/audit.hpp"
 #include "proxy/modes/nftables/netlink_kernel.hpp"
 
@@ -86,8 +87,29 @@ Result<plan::ApplyStats> NftablesMode::apply_full(const plan::Plan& plan) {
   if (!done && done.error().error.code != ErrorCode::Forbidden)
     done = replace(plan, KeepAffinity::No);
   if (!done) return in_words(done.error(), plan);
+  FAIRLEAD_TRY(forgotten, forget_unknown(plan));
   in_step_ = true;
-  return *done;
+  return *done += forgotten;
+}
+
+Result<plan::ApplyStats> NftablesMode::forget_unknown(const plan::Plan& plan) {
+  plan::ApplyStats stats;
+  for (const auto& [family, renderer] : renderers_) {
+    FAIRLEAD_TRY(done, forget(*kernel_, family, Forget::AllOthers, present(plan, family)));
+    stats += done;
+  }
+  return stats;
+}
+
+Result<plan::ApplyStats> NftablesMode::forget_departed(const plan::PlanDelta& delta) {
+  plan::ApplyStats stats;
+  for (const auto& [family, renderer] : renderers_) {
+    const std::set<std::uint32_t> tokens = departed(delta, family);
+    if (tokens.empty()) continue;
+    FAIRLEAD_TRY(done, forget(*kernel_, family, Forget::These, tokens));
+    stats += done;
+  }
+  return stats;
 }
 
 Result<plan::ApplyStats> NftablesMode::apply(const plan::Plan& plan, const plan::PlanDelta& delta) {
@@ -101,14 +123,15 @@ Result<plan::ApplyStats> NftablesMode::apply(const plan::Plan& plan, const plan:
       anything = true;
     }
   }
+  plan::ApplyStats stats;
   if (anything) {
     CommitResult done = kernel_->commit(std::move(transaction));
     if (!done) return in_words(done.error(), plan);
-    in_step_ = true;
-    return *done;
+    stats = *done;
   }
+  FAIRLEAD_TRY(forgotten, forget_departed(delta));
   in_step_ = true;
-  return plan::ApplyStats{};
+  return stats += forgotten;
 }
 
 Result<std::vector<std::string>> NftablesMode::verify(const plan::Plan& plan, std::size_t limit) {

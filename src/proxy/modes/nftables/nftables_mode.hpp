@@ -39,6 +39,8 @@ class NftablesMode final : public plan::Mode {
  private:
   enum class KeepAffinity : bool { No, Yes };
   CommitResult replace(const plan::Plan& plan, KeepAffinity keep);
+  Result<plan::ApplyStats> forget_departed(const plan::PlanDelta& delta);
+  Result<plan::ApplyStats> forget_unknown(const plan::Plan& plan);
 
   std::unique_ptr<Kernel> kernel_;
   std::map<IpFamily, Renderer> renderers_;

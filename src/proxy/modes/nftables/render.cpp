@@ -254,6 +254,13 @@ class OperationList final : public OperationSink {
 
 }  // namespace
 
+std::set<std::uint32_t> affinity_tokens(const ServicePlan& service) {
+  std::set<std::uint32_t> out;
+  if (!service.affinity) return out;
+  for (const auto& [endpoint, token] : tokens_of(service)) out.insert(kTokenBase | token);
+  return out;
+}
+
 ServiceRules render_service(const ServicePlan& service, const Layout& layout,
                             const NodePlan& node) {
   return ServiceRenderer(service, layout, node).render();

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -30,6 +31,9 @@ struct Layout {
 };
 // `pool` arranged so that as many backends as possible keep the place they have in `before`.
 plan::Pool keep_places(const plan::Pool& before, const plan::Pool& pool);
+
+// What clients of the service port can be learnt to stick to; empty without affinity.
+std::set<std::uint32_t> affinity_tokens(const plan::ServicePlan& service);
 
 // What one service port asks for.
 struct ServiceRules {

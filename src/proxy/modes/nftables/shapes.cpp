@@ -33,7 +33,8 @@ std::uint32_t slot_base(const Pick& pick) { return pick.local ? kLocalSlotBase :
 // ClientIP affinity. The kernel learns (client . token) pairs, a token being one backend of one
 // service port, the same through all its frontends. A client is sticky to the backend whose token
 // it is learnt with, if that backend is in the pool: the rules ask the pool's slots one by one, so
-// a learnt pair whose backend has left is never asked for and times out unseen. The token travels
+// a learnt pair whose backend has left is never asked for, and the mode deletes it soon
+// (affinity.hpp), lest the client go back when the backend returns. The token travels
 // from one expression to the next in the packet's priority, the only field that is ours to use and
 // that rules can both set from a map and put into a key; leave_no_token() clears it before the
 // packet meets a queue.
