@@ -58,6 +58,15 @@ struct Attempt {
   Outcome outcome;
   bool done = false;
 
+  // A packet of one's own that a rule throws away ends in EPERM; only the socket's own error says
+  // whether it was also refused.
+  void fail_to_send(int err) {
+    int pending = 0;
+    socklen_t size = sizeof pending;
+    ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &pending, &size);
+    fail(err == EPERM && pending != 0 ? pending : err);
+  }
+
   void fail(int err) {
     done = true;
     tcp_info info{};
@@ -120,7 +129,7 @@ Attempt begin(const Send& send) {
   if (!attempt.done && ::connect(fd, to.get(), to.size) != 0 && errno != EINPROGRESS)
     attempt.fail(errno);
   attempt.outcome.source = local_address(fd);
-  if (!attempt.done && !tcp && ::send(fd, "who?\n", 5, 0) < 0) attempt.fail(errno);
+  if (!attempt.done && !tcp && ::send(fd, "who?\n", 5, 0) < 0) attempt.fail_to_send(errno);
   return attempt;
 }
 

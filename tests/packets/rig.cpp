@@ -24,6 +24,9 @@ struct Name {
 };
 constexpr std::array kNames = {
     Name{"family", "IPv4", "IPv6"},
+    Name{"other_family", "IPv6", "IPv4"},
+    Name{"v", "v4", "v6"},
+    Name{"nft_family", "ip", "ip6"},
     // Hosts.
     Name{"node1", "192.168.50.1", "fd00:50::1"},
     Name{"node2", "192.168.50.2", "fd00:50::2"},
@@ -52,6 +55,7 @@ constexpr std::array kNames = {
     Name{"everybody", "0.0.0.0/0", "::/0"},
     // Addresses of services; none of them is on any interface.
     Name{"vip1", "10.96.0.11", "fd00:96::11"},
+    Name{"other_vip1", "fd00:96::11", "10.96.0.11"},
     Name{"vip2", "10.96.0.12", "fd00:96::12"},
     Name{"vip3", "10.96.0.13", "fd00:96::13"},
     Name{"vip4", "10.96.0.14", "fd00:96::14"},
