@@ -26,6 +26,17 @@ std::optional<int> digits(std::string_view text, std::size_t at, std::size_t wid
   return value;
 }
 
+// A clock of nanoseconds spans 1677 to 2262, RFC 3339 the years 0 to 9999: what lies beyond is
+// the clock's nearer end. Refusing it would let one object with an odd time stop its readers.
+WallTime saturated(std::chrono::sys_seconds whole, std::chrono::nanoseconds fraction) {
+  using std::chrono::floor;
+  using std::chrono::seconds;
+  if (whole <= floor<seconds>(WallTime::min())) return WallTime::min();
+  const auto last = floor<seconds>(WallTime::max());
+  if (whole > last || (whole == last && fraction >= WallTime::max() - last)) return WallTime::max();
+  return WallTime(whole) + fraction;
+}
+
 struct Unit {
   std::string_view name;
   std::int64_t nanoseconds;
@@ -99,9 +110,8 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
     }
     offset = (hours{*zh} + minutes{*zm}) * (zone[0] == '-' ? -1 : 1);
   }
-  const auto at_utc =
-      sys_days{date} + hours{*h} + minutes{*mi} + seconds{*s} - offset + nanoseconds{nanos};
-  return time_point_cast<WallTime::duration>(at_utc);
+  const auto whole = sys_days{date} + hours{*h} + minutes{*mi} + seconds{*s} - offset;
+  return saturated(whole, nanoseconds{nanos});
 }
 
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {

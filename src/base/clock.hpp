@@ -39,6 +39,7 @@ class FakeClock final : public Clock {
 
 // RFC 3339 in UTC: "2026-11-23T04:05:06Z", with exactly `fraction_digits` (0, 6 or 9) digits.
 std::string format_rfc3339(WallTime t, int fraction_digits = 0);
+// Times outside the clock's range (1677 to 2262) become its nearer end.
 Result<WallTime> parse_rfc3339(std::string_view text);
 
 // Go duration syntax ("300ms", "1.5h", "2h45m"); formats canonically ("15m0s").

@@ -71,19 +71,42 @@ std::optional<IpAddress> parse_v4(std::string_view text, Leniency leniency) {
   return IpAddress::v4(bytes);
 }
 
-bool is_v4_mapped(const in6_addr& a) { return IN6_IS_ADDR_V4MAPPED(&a); }
-
-std::optional<IpAddress> parse_any(std::string_view text, Leniency leniency) {
-  if (text.find(':') == std::string_view::npos) return parse_v4(text, leniency);
-  if (text.size() >= INET6_ADDRSTRLEN) return std::nullopt;
-  const std::string terminated(text);
+// The 16 bytes as written; IPv4-mapped ones are still what they are.
+std::optional<in6_addr> parse_v6_bytes(std::string_view text, Leniency leniency) {
+  if (text.size() >= INET6_ADDRSTRLEN || text.find('\0') != std::string_view::npos)
+    return std::nullopt;
+  std::string terminated(text);
+  if (const auto tail = terminated.rfind(':') + 1;
+      terminated.find('.', tail) != std::string::npos) {
+    // inet_pton knows no sloppy octets.
+    const auto v4 = parse_v4(text.substr(tail), leniency);
+    if (!v4) return std::nullopt;
+    terminated.replace(tail, std::string::npos, v4->to_string());
+  }
   in6_addr raw{};
   if (inet_pton(AF_INET6, terminated.c_str(), &raw) != 1) return std::nullopt;
-  if (is_v4_mapped(raw)) {
-    if (leniency == Leniency::Strict) return std::nullopt;
-    return IpAddress::from_bytes({raw.s6_addr + 12, 4});
+  return raw;
+}
+
+constexpr unsigned kMappedBits = 96;  // of ::ffff:0:0/96
+
+struct ParsedAddress {
+  IpAddress address;
+  bool was_mapped = false;
+};
+
+std::optional<ParsedAddress> parse_any(std::string_view text, Leniency leniency) {
+  if (text.find(':') == std::string_view::npos) {
+    const auto v4 = parse_v4(text, leniency);
+    return v4 ? std::optional(ParsedAddress{.address = *v4}) : std::nullopt;
   }
-  return IpAddress::from_bytes({raw.s6_addr, 16});
+  const auto raw = parse_v6_bytes(text, leniency);
+  if (!raw) return std::nullopt;
+  if (!IN6_IS_ADDR_V4MAPPED(&*raw))
+    return ParsedAddress{.address = IpAddress::from_bytes({raw->s6_addr, 16})};
+  if (leniency == Leniency::Strict) return std::nullopt;
+  return ParsedAddress{.address = IpAddress::from_bytes({raw->s6_addr + 12, 4}),
+                       .was_mapped = true};
 }
 
 Result<IpPrefix> parse_prefix(std::string_view text, Leniency leniency) {
@@ -93,14 +116,17 @@ Result<IpPrefix> parse_prefix(std::string_view text, Leniency leniency) {
     return make_error(ErrorCode::Invalid, "\"{}\" is not a CIDR ({})", text, why);
   };
   if (slash == std::string_view::npos) return invalid("no /length");
-  const auto address = parse_any(whole.substr(0, slash), leniency);
-  if (!address) return invalid("bad address");
+  const auto parsed = parse_any(whole.substr(0, slash), leniency);
+  if (!parsed) return invalid("bad address");
+  const IpAddress& address = parsed->address;
+  // The length of a mapped prefix counts from the front of the IPv6 form.
+  const unsigned mapped_bits = parsed->was_mapped ? kMappedBits : 0;
   const std::string_view length_text = whole.substr(slash + 1);
-  const auto length = parse_decimal(length_text, address->bits());
-  if (!length || (length_text.size() > 1 && length_text.front() == '0'))
+  const auto length = parse_decimal(length_text, mapped_bits + address.bits());
+  if (!length || *length < mapped_bits || (length_text.size() > 1 && length_text.front() == '0'))
     return invalid("bad length");
-  const IpPrefix prefix(*address, *length);
-  if (leniency == Leniency::Strict && prefix.address() != *address)
+  const IpPrefix prefix(address, *length - mapped_bits);
+  if (leniency == Leniency::Strict && prefix.address() != address)
     return invalid("host bits are set");
   return prefix;
 }
@@ -124,12 +150,12 @@ IpAddress IpAddress::from_bytes(std::span<const std::uint8_t> bytes) {
 }
 
 Result<IpAddress> IpAddress::parse(std::string_view text) {
-  if (auto a = parse_any(text, Leniency::Strict)) return *a;
+  if (const auto a = parse_any(text, Leniency::Strict)) return a->address;
   return make_error(ErrorCode::Invalid, "\"{}\" is not an IP address", text);
 }
 
 Result<IpAddress> IpAddress::parse_sloppy(std::string_view text) {
-  if (auto a = parse_any(text, Leniency::Sloppy)) return *a;
+  if (const auto a = parse_any(text, Leniency::Sloppy)) return a->address;
   return make_error(ErrorCode::Invalid, "\"{}\" is not an IP address", text);
 }
 
@@ -160,6 +186,12 @@ IpAddress IpAddress::plus(std::uint64_t offset) const {
 }
 
 std::string IpAddress::to_string() const {
+  constexpr unsigned kCompatibleBytes = 12;  // ::/96, which inet_ntop prints as ::1.2.3.4
+  const auto group = [this](std::size_t at) { return bytes_[at] << 8 | bytes_[at + 1]; };
+  const bool compatible =
+      !is_v4() && group(kCompatibleBytes) != 0 &&
+      std::all_of(bytes_.begin(), bytes_.begin() + kCompatibleBytes, [](auto b) { return b == 0; });
+  if (compatible) return fmt::format("::{:x}:{:x}", group(12), group(14));
   char buffer[INET6_ADDRSTRLEN];
   return inet_ntop(is_v4() ? AF_INET : AF_INET6, bytes_.data(), buffer, sizeof buffer);
 }

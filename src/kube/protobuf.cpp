@@ -116,8 +116,11 @@ Result<value> time_value(std::string_view bytes) {
   FAIRLEAD_TRY(parts, parts_of(bytes));
   if (bytes.empty()) return value(nullptr);
   const auto seconds = static_cast<std::int64_t>(parts.varints[1]);
-  constexpr std::int64_t kMost = 253'402'300'799;  // the year 9999
-  if (seconds < -62'135'596'800 || seconds > kMost) {
+  // What the clock can hold (1677 to 2262): a time that could not be kept is not stored as another.
+  using std::chrono::floor;
+  constexpr auto kLeast = floor<std::chrono::seconds>(WallTime::min()).time_since_epoch();
+  constexpr auto kMost = floor<std::chrono::seconds>(WallTime::max()).time_since_epoch();
+  if (seconds <= kLeast.count() || seconds > kMost.count()) {
     return make_error(ErrorCode::BadRequest, "protobuf: time of {} seconds is out of range",
                       seconds);
   }
