@@ -213,14 +213,16 @@ void Syncer::finish(const Outcome& outcome) {
   const MonoTime now = config_.clock->mono();
   running_ = false;
   const bool ok = !outcome.error;
-  next_audit_ = now + config_.sync_period;
+  // Commits of what changed do not put it off: a busy cluster would never be audited.
+  if (outcome.kind == Job::Kind::Audit || outcome.full) next_audit_ = now + config_.sync_period;
   if (outcome.kind == Job::Kind::Commit) {
     schedule_.finished(now, ok);
     if (ok) {
       first_done_ = true;
       last_updated_ = config_.clock->wall();
-    } else if (running_since_) {  // still waiting, and since then
-      pending_since_ = running_since_;
+    } else {
+      if (running_since_) pending_since_ = running_since_;  // still waiting, and since then
+      triggers_.insert(triggers_.begin(), outcome.triggers.begin(), outcome.triggers.end());
     }
     running_since_.reset();
     last_error_ = ok ? "" : outcome.error->message;

@@ -1,0 +1,361 @@
+#include "proxy/sync.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/plan/model_builder.hpp"
+#include "unit/proxy/fake_mode.hpp"
+
+namespace fairlead::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// Model, syncer and kernel side on one clock, without threads.
+class Rig {
+ public:
+  explicit Rig(Duration min_sync_period = 1s)
+      : syncer({.model = &model,
+                .node = plan::make_node(),
+                .sync_period = 30s,
+                .min_sync_period = min_sync_period,
+                .clock = &clock}),
+        side({.mode = std::make_unique<FakeMode>(kernel),
+              .clean_flows = [this](const StaleFlows&) -> Result<FlowStats> {
+                ++flow_walks;
+                return FlowStats{};
+              },
+              .clock = &clock}) {}
+
+  // Everything that is due now; returns how many jobs ran.
+  int run() {
+    int jobs = 0;
+    while (auto job = syncer.next_job()) {
+      last = side.run(*std::move(job));
+      syncer.finish(last);
+      ++jobs;
+    }
+    return jobs;
+  }
+  void put_service(const std::string& name, const std::string& address) {
+    model.put(plan::make_service(name, address));
+    syncer.changed();
+  }
+  void put_endpoints(const std::string& service, std::vector<std::string> addresses) {
+    std::vector<kube::Endpoint> endpoints;
+    for (std::string& address : addresses) endpoints.push_back(plan::make_endpoint(address));
+    model.put(plan::make_slice(service + "-x", service, std::move(endpoints)));
+    syncer.changed();
+  }
+  void open() {
+    syncer.services_synced();
+    syncer.slices_synced();
+  }
+  bool in_step() const { return kernel->services == syncer.compiler().plan().services; }
+  Duration until_wake() const { return *syncer.wake_at() - clock.mono(); }
+
+  FakeClock clock;
+  model::Model model;
+  std::shared_ptr<FakeKernel> kernel = std::make_shared<FakeKernel>();
+  Syncer syncer;
+  KernelSide side;
+  Outcome last;
+  int flow_walks = 0;
+};
+
+TEST(Sync, NothingIsProgrammedBeforeBothListsArrived) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.syncer.services_synced();
+  EXPECT_EQ(rig.run(), 0);
+  EXPECT_EQ(rig.syncer.wake_at(), std::nullopt);
+  rig.put_endpoints("web", {"10.0.0.1"});
+  rig.syncer.slices_synced();
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_THAT(rig.kernel->calls, ElementsAre("full"));
+  EXPECT_THAT(rig.kernel->services, SizeIs(1));
+}
+
+TEST(Sync, EmptyClusterIsProgrammedToo) {
+  Rig rig;
+  rig.open();
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_THAT(rig.kernel->calls, ElementsAre("full"));
+  EXPECT_THAT(rig.kernel->nodes, SizeIs(2));
+}
+
+TEST(Sync, ChangeIsOneDeltaOfOneService) {
+  Rig rig;
+  for (int i = 0; i < 50; ++i) {
+    rig.put_service(fmt::format("s{}", i), fmt::format("10.96.0.{}", i));
+  }
+  rig.open();
+  rig.run();
+  rig.put_endpoints("s7", {"10.0.0.1"});
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_THAT(rig.kernel->calls, ElementsAre("full", "delta"));
+  EXPECT_EQ(rig.kernel->changes_applied, 1U);
+  EXPECT_EQ(rig.syncer.last_update().recompiled, 1U);
+  EXPECT_TRUE(rig.in_step());
+}
+
+TEST(Sync, ChangeThatRevertsBeforeItsTurnTouchesNothing) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.put_endpoints("web", {"10.0.0.1"});
+  rig.open();
+  rig.run();
+  rig.put_endpoints("web", {});
+  rig.put_endpoints("web", {"10.0.0.1"});
+  EXPECT_EQ(rig.run(), 0);
+  EXPECT_EQ(rig.syncer.health().pending_since, std::nullopt);
+}
+
+TEST(Sync, StormIsCommittedInFewSteps) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  rig.run();
+  int commits = 0;
+  for (int i = 1; i <= 30; ++i) {  // 30 changes within a second
+    rig.clock.advance(33ms);
+    rig.put_endpoints("web", {fmt::format("10.0.0.{}", i)});
+    commits += rig.run();
+  }
+  EXPECT_LE(commits, 3);
+  rig.clock.advance(1s);
+  rig.run();
+  EXPECT_TRUE(rig.in_step());
+}
+
+TEST(Sync, FailedCommitIsRepeatedInFullAfterTheSyncPeriod) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  rig.run();
+  rig.kernel->fail_at = 1;
+  rig.put_endpoints("web", {"10.0.0.1"});
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_TRUE(rig.last.error.has_value());
+  EXPECT_EQ(rig.until_wake(), 30s);
+  EXPECT_TRUE(rig.syncer.health().pending_since.has_value());
+  rig.clock.advance(30s);
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_THAT(rig.kernel->calls, ElementsAre("full", "delta", "full"));
+  EXPECT_TRUE(rig.in_step());
+  EXPECT_EQ(rig.syncer.health().pending_since, std::nullopt);
+  EXPECT_EQ(rig.syncer.health().last_error, "");
+}
+
+TEST(Sync, ChangeBringsTheRetryForward) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  rig.run();
+  rig.kernel->fail_at = 1;
+  rig.put_endpoints("web", {"10.0.0.1"});
+  rig.run();
+  rig.clock.advance(2s);
+  rig.put_endpoints("web", {"10.0.0.2"});
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_TRUE(rig.in_step());
+}
+
+TEST(Sync, FailedFirstCommitIsRepeatedAndHealthKnows) {
+  Rig rig;
+  rig.kernel->fail_at = 0;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  const MonoTime start = rig.clock.mono();
+  rig.run();
+  EXPECT_EQ(rig.syncer.health().pending_since, start);
+  EXPECT_NE(rig.syncer.health().last_error, "");
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_TRUE(rig.in_step());
+  EXPECT_EQ(rig.syncer.health().pending_since, std::nullopt);
+}
+
+// The k-th call to the kernel fails, for every k; afterwards everything comes right by itself.
+TEST(Sync, ConvergesWhicheverCallFails) {
+  for (std::size_t k = 0; k < 12; ++k) {
+    SCOPED_TRACE(k);
+    Rig rig(0s);
+    rig.kernel->fail_at = k;
+    rig.put_service("a", "10.96.0.1");
+    rig.put_service("b", "10.96.0.2");
+    rig.open();
+    rig.run();
+    for (int i = 0; i < 4; ++i) {
+      rig.put_endpoints("a", {fmt::format("10.0.0.{}", i)});
+      rig.put_endpoints("b", {fmt::format("10.0.1.{}", i)});
+      rig.run();
+      rig.kernel->foreign = true;
+      rig.syncer.tampered();
+      rig.run();
+    }
+    rig.clock.advance(30s);
+    rig.run();
+    rig.clock.advance(30s);
+    rig.run();
+    EXPECT_TRUE(rig.in_step());
+    EXPECT_FALSE(rig.kernel->broken);
+    EXPECT_EQ(rig.syncer.health().pending_since, std::nullopt);
+    EXPECT_EQ(rig.syncer.health().last_error, "");
+  }
+}
+
+TEST(Sync, AuditFindsAndMendsWhatSomebodyChanged) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  rig.run();
+  EXPECT_EQ(rig.until_wake(), 30s);
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_THAT(rig.last.findings, IsEmpty());
+  rig.kernel->services.clear();  // nft flush
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_THAT(rig.last.findings, ElementsAre("ns/web:p differs"));
+  EXPECT_THAT(rig.kernel->calls, ElementsAre("full", "verify", "verify", "full"));
+  EXPECT_TRUE(rig.in_step());
+}
+
+TEST(Sync, AuditComesAlthoughChangesNeverStop) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  rig.run();
+  for (int i = 1; i <= 31; ++i) {
+    rig.clock.advance(1s);
+    rig.put_endpoints("web", {fmt::format("10.0.0.{}", i)});
+    rig.syncer.tampered();  // and somebody else keeps changing tables of their own
+    rig.run();
+  }
+  EXPECT_EQ(std::ranges::count(rig.kernel->calls, "verify"), 1);
+}
+
+TEST(Sync, LatencyIsCountedFromTheChangeThoughTheFirstTryFailed) {
+  Rig rig;
+  rig.open();
+  rig.run();
+  rig.kernel->fail_at = 1;
+  const WallTime when = rig.clock.wall();
+  rig.syncer.triggered(when);
+  rig.put_service("web", "10.96.0.10");
+  rig.run();
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_EQ(rig.last.error, std::nullopt);
+  EXPECT_THAT(rig.last.triggers, ElementsAre(when));
+}
+
+TEST(Sync, ForeignChangeIsMendedAtOnceAndOurOwnIsNot) {
+  Rig rig;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  rig.run();
+  rig.syncer.tampered();  // the echo of our own commit
+  rig.run();
+  EXPECT_THAT(rig.kernel->calls, ElementsAre("full", "tampered"));
+  rig.kernel->services.clear();
+  rig.kernel->foreign = true;
+  rig.syncer.tampered();
+  rig.run();
+  EXPECT_THAT(rig.kernel->calls, ElementsAre("full", "tampered", "tampered", "verify", "full"));
+  EXPECT_TRUE(rig.in_step());
+}
+
+TEST(Sync, ChangesDuringACommitGoOutTogetherWithTheNext) {
+  Rig rig(0s);
+  rig.put_service("a", "10.96.0.1");
+  rig.open();
+  auto first = rig.syncer.next_job();
+  ASSERT_TRUE(first);
+  rig.put_endpoints("a", {"10.0.0.1"});
+  rig.put_service("b", "10.96.0.2");
+  EXPECT_EQ(rig.syncer.next_job(), std::nullopt) << "one at a time";
+  rig.syncer.finish(rig.side.run(*std::move(first)));
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_TRUE(rig.in_step());
+}
+
+TEST(Sync, NodeChangeReachesTheKernel) {
+  Rig rig;
+  rig.open();
+  rig.run();
+  plan::NodeContext node = plan::make_node();
+  node.families[IpFamily::V4].masquerade_all = true;
+  rig.syncer.set_node(node, {});
+  EXPECT_EQ(rig.run(), 1);
+  EXPECT_TRUE(rig.kernel->nodes.at(IpFamily::V4).masquerade_all);
+  rig.syncer.set_node(node, {});
+  EXPECT_EQ(rig.run(), 0);
+}
+
+TEST(Sync, OldUdpFlowsAreLookedOverAfterTheRulesAreIn) {
+  Rig rig;
+  kube::Service dns = plan::make_service("dns", "10.96.0.53");
+  dns.ports[0].protocol = Protocol::Udp;
+  rig.model.put(dns);
+  rig.kernel->fail_at = 0;
+  rig.open();
+  rig.run();
+  EXPECT_EQ(rig.flow_walks, 0) << "not while the old rules are in force";
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_EQ(rig.flow_walks, 1);
+  rig.put_service("tcp", "10.96.0.1");
+  rig.run();
+  EXPECT_EQ(rig.flow_walks, 1) << "no UDP endpoint went away";
+}
+
+TEST(Sync, CountsPoliciesWithoutALocalEndpoint) {
+  Rig rig;
+  kube::Service service = plan::make_service("web", "10.96.0.10");
+  service.internal_traffic_policy = kube::TrafficPolicy::Local;
+  rig.model.put(service);
+  rig.model.put(plan::make_slice("s", "web", {plan::make_endpoint("10.0.0.1", "elsewhere")}));
+  rig.open();
+  rig.run();
+  EXPECT_EQ(rig.syncer.no_local_endpoints(IpFamily::V4), (NoLocalEndpoints{.internal = 1}));
+  rig.put_endpoints("web", {"10.0.0.2"});
+  rig.run();
+  EXPECT_EQ(rig.syncer.no_local_endpoints(IpFamily::V4), NoLocalEndpoints{});
+}
+
+struct ScheduleStep {
+  Duration at;
+  std::string event;  // "request", "run", "fail", "end"
+  std::optional<Duration> due;
+};
+
+TEST(SyncSchedule, FollowsTheTokenBucket) {
+  const std::vector<ScheduleStep> steps = {
+      {0s, "request", 0s},       {0s, "run", std::nullopt},     {10ms, "end", std::nullopt},
+      {20ms, "request", 20ms},   {20ms, "run", std::nullopt},   {30ms, "end", std::nullopt},
+      {40ms, "request", 1030ms},  // burst spent: a period after the end of the last
+      {50ms, "request", 1030ms}, {1030ms, "run", std::nullopt}, {1040ms, "end", std::nullopt},
+      {9s, "request", 9s},       {9s, "run", std::nullopt},     {9s, "fail", 39s},
+      {10s, "request", 10s},     {10s, "run", std::nullopt},    {10s, "end", std::nullopt},
+  };
+  SyncSchedule schedule({.min_period = 1s, .sync_period = 30s});
+  const MonoTime start{100s};
+  for (const ScheduleStep& step : steps) {
+    SCOPED_TRACE(fmt::format("{} at {} ms", step.event, step.at / 1ms));
+    const MonoTime now = start + step.at;
+    if (step.event == "request") schedule.request(now);
+    if (step.event == "run") schedule.started(now);
+    if (step.event == "end") schedule.finished(now, true);
+    if (step.event == "fail") schedule.finished(now, false);
+    const auto due = schedule.due();
+    EXPECT_EQ(due ? std::optional(*due - start) : std::nullopt, step.due);
+  }
+}
+
+}  // namespace
+}  // namespace fairlead::proxy
