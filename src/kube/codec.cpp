@@ -198,7 +198,9 @@ void read(const Cursor& c, std::optional<T>& out);
 template <class T>
 void read(const Cursor& c, std::vector<T>& out);
 void read(const Cursor& c, StringMap& out) {
-  c.each_member([&](std::string_view key, const Cursor& value) { out.emplace(key, value.text()); });
+  c.each_member([&](std::string_view key, const Cursor& value) {
+    out.emplace(key, value.is_null() ? std::string_view() : value.text());  // null as Go reads it
+  });
 }
 
 template <class T>
@@ -517,10 +519,11 @@ ErrorCode code_of(std::string_view reason, std::int64_t http_status) {
 
 Error read_status(const Cursor& c, std::int64_t http_status) {
   std::string message, reason;
-  std::int64_t code = http_status;
+  std::int64_t code = 0;
   field(c, "message", message);
   field(c, "reason", reason);
   field(c, "code", code);
+  if (code == 0) code = http_status;  // absent or no number
   if (message.empty()) message = reason.empty() ? fmt::format("status {}", code) : reason;
   return Error{.code = code_of(reason, code), .message = std::move(message)};
 }
@@ -597,8 +600,11 @@ Result<WatchEvent<T>> Decoder::watch_event(std::string_view json) {
   const Cursor cursor(root, &diagnosis);
   std::string type_text;
   field(cursor, "type", type_text);
+  if (diagnosis.error) return *diagnosis.error;
   const auto type = event_type(type_text);
   if (!type) return make_error(ErrorCode::Invalid, "type: \"{}\" is no watch event", type_text);
+  // An event without its object would name none: the reader would file it under the empty key.
+  if (!cursor.object_field("object")) return make_error(ErrorCode::Invalid, "object: is missing");
   WatchEvent<T> out{.type = *type};
   nested(cursor, "object", [&](const Cursor& object) {
     if (*type == WatchEventType::Error) {

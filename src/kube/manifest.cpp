@@ -31,7 +31,8 @@ std::optional<std::string> resolved_plain(std::string_view text) {
   if (kFalse.contains(text)) return "false";
   const std::string_view digits =
       text.starts_with('-') || text.starts_with('+') ? text.substr(1) : text;
-  if (digits.empty() ||
+  // One sign at most: from_chars below would take a second one.
+  if (digits.empty() || digits.front() == '-' || digits.front() == '+' ||
       digits.find_first_not_of("0123456789.eE+-_xabcdefABCDEFo") != std::string_view::npos)
     return std::nullopt;
   const bool negative = text.starts_with('-');

@@ -70,6 +70,20 @@ TEST(Protobuf, AFieldThatWouldBeLostIsAnError) {
   EXPECT_THAT(pod.error().message, HasSubstr("volumes"));
 }
 
+TEST(Protobuf, ATimeTheClockCannotHoldIsAnError) {
+  // metadata.creationTimestamp {1 seconds} = 10^11, the year 5138, and 1
+  constexpr std::string_view kType = "0a090a0276311203";
+  const auto far = protobuf_to_json(enveloped(kType, "Pod", "120b0a0942070880d0dbc3f402"));
+  ASSERT_FALSE(far);
+  EXPECT_EQ(far.error(), make_error(ErrorCode::BadRequest,
+                                    "protobuf: time of 100000000000 seconds is out of range"));
+  const auto near = protobuf_to_json(enveloped(kType, "Pod", "12060a0442020801"));
+  ASSERT_TRUE(near) << near.error().message;
+  EXPECT_EQ(boost::json::parse(*near), boost::json::parse(
+                                           R"({"apiVersion":"v1","kind":"Pod",
+                    "metadata":{"creationTimestamp":"1970-01-01T00:00:01Z"}})"));
+}
+
 TEST(Protobuf, PresenceOfPointersIsKept) {
   const auto options =
       protobuf_to_json(enveloped("0a130a027631120d", "DeleteOptions", "120408001800"));
