@@ -62,17 +62,20 @@ const Clock& Clock::real() {
 
 std::string format_rfc3339(WallTime t, int fraction_digits) {
   using namespace std::chrono;
-  const auto day = floor<days>(t);
+  // In whole seconds: the day of the earliest times begins before what nanoseconds can count.
+  const sys_seconds whole = floor<seconds>(t);
+  const auto day = floor<days>(whole);
   const year_month_day date(day);
-  const auto since_midnight = floor<nanoseconds>(t - day);
-  const hh_mm_ss time(since_midnight);
+  const hh_mm_ss time(whole - day);
   std::string out =
       fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", static_cast<int>(date.year()),
                   static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
                   time.hours().count(), time.minutes().count(), time.seconds().count());
   if (fraction_digits > 0) {
-    const std::string nanos = fmt::format("{:09}", (since_midnight % seconds{1}).count());
-    out += '.' + nanos.substr(0, static_cast<std::size_t>(fraction_digits));
+    const auto remainder = duration_cast<nanoseconds>(t.time_since_epoch()) % seconds{1};
+    const auto nanos = remainder < nanoseconds{0} ? remainder + seconds{1} : remainder;
+    const std::string text = fmt::format("{:09}", nanos.count());
+    out += '.' + text.substr(0, static_cast<std::size_t>(fraction_digits));
   }
   return out + 'Z';
 }

@@ -1,5 +1,6 @@
 // Manifests: YAML or JSON, several documents a text, as kubectl reads them. yaml-cpp throws; it is
 // wrapped here.
+#include <simdjson.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
@@ -78,8 +79,7 @@ class Converter {
         out_ += "null";
         return {};
       case YAML::NodeType::Scalar:
-        scalar(node);
-        return {};
+        return scalar(node);
       case YAML::NodeType::Sequence:
         return sequence(node, depth);
       case YAML::NodeType::Map:
@@ -88,16 +88,20 @@ class Converter {
     return {};
   }
 
-  void scalar(const YAML::Node& node) {
-    const std::string& text = node.Scalar();
+  // yaml-cpp takes any bytes; JSON is UTF-8.
+  Result<void> text(const YAML::Node& node) {
+    if (!simdjson::validate_utf8(node.Scalar())) return at_line(node.Mark(), "not UTF-8");
+    append_json_string(out_, node.Scalar());
+    return {};
+  }
+
+  Result<void> scalar(const YAML::Node& node) {
     // yaml-cpp tags quoted and block scalars "!"; plain ones "?".
     const auto plain =
-        node.Tag() == "?" || node.Tag().empty() ? resolved_plain(text) : std::nullopt;
-    if (plain) {
-      out_ += *plain;
-    } else {
-      append_json_string(out_, text);
-    }
+        node.Tag() == "?" || node.Tag().empty() ? resolved_plain(node.Scalar()) : std::nullopt;
+    if (!plain) return text(node);
+    out_ += *plain;
+    return {};
   }
 
   Result<void> sequence(const YAML::Node& node, int depth) {
@@ -120,7 +124,7 @@ class Converter {
       if (!seen.insert(name).second)
         return at_line(member.first.Mark(), fmt::format("key \"{}\" is given twice", name));
       if (seen.size() > 1) out_ += ',';
-      append_json_string(out_, name);
+      FAIRLEAD_CHECK(text(member.first));
       out_ += ':';
       FAIRLEAD_CHECK(value(member.second, depth + 1));
     }

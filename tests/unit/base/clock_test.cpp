@@ -99,6 +99,8 @@ TEST(Rfc3339, PrintsWithTheDigitsAskedFor) {
   EXPECT_EQ(format_rfc3339(t, 9), "2026-11-23T04:05:06.001002003Z");
   EXPECT_EQ(format_rfc3339(at(0), 6), "1970-01-01T00:00:00.000000Z");
   EXPECT_EQ(format_rfc3339(at(-1, 250ms), 6), "1969-12-31T23:59:59.250000Z");
+  EXPECT_EQ(format_rfc3339(WallTime::min(), 9), "1677-09-21T00:12:43.145224192Z");
+  EXPECT_EQ(format_rfc3339(WallTime::max(), 9), "2262-04-11T23:47:16.854775807Z");
 }
 
 TEST(Duration, ReadsGoSyntax) {

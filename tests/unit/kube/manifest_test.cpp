@@ -102,6 +102,8 @@ TEST(Manifest, ErrorsNameLineAndKey) {
       {"a: 1\n? [x]\n: 2\n", "line 2: a key is not a scalar"},
       {"a: 1\nb: [1\n", "line 3: end of sequence flow not found"},
       {"a: 1\n\tb: 2\n", "line 2: illegal tab when looking for indentation"},
+      {"a: 1\nb: \"\xff\"\n", "line 2: not UTF-8"},
+      {"a: 1\n\xd7: 1\n", "line 2: not UTF-8"},
       {"a: *x\n", "line 1: the referenced anchor is not defined"},
       {"kind: Pod\n---\na: 1\n b: 2\n", "line 4: illegal map value"},
   };
