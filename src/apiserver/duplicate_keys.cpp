@@ -11,10 +11,12 @@ namespace {
 // The interface boost::json::basic_parser asks for; only structure and keys matter.
 class KeyHandler {
  public:
+  // NOLINTBEGIN(readability-identifier-naming): basic_parser looks for these names
   static constexpr std::size_t max_object_size = static_cast<std::size_t>(-1);
   static constexpr std::size_t max_array_size = static_cast<std::size_t>(-1);
   static constexpr std::size_t max_key_size = static_cast<std::size_t>(-1);
   static constexpr std::size_t max_string_size = static_cast<std::size_t>(-1);
+  // NOLINTEND(readability-identifier-naming)
 
   using ErrorCode = boost::json::error_code;
   using Text = boost::json::string_view;

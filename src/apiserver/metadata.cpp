@@ -143,7 +143,7 @@ ApiResult<void> conform_type_and_metadata(const ResourceInfo& info, Document& do
 }
 
 ApiResult<void> prepare_metadata_for_create(const Strategy& strategy, std::string_view ns,
-                                            const RequestContext& context, std::string uid,
+                                            const RequestContext& context, const std::string& uid,
                                             Document& document) {
   Document& metadata = ensure_object(document, "metadata");
   if (!string_at(metadata, "resourceVersion").empty()) {
@@ -163,7 +163,7 @@ ApiResult<void> prepare_metadata_for_create(const Strategy& strategy, std::strin
   }
   for (const std::string_view field : kServerOnly) metadata.erase(field);
   metadata.erase("resourceVersion");
-  metadata["uid"] = std::move(uid);
+  metadata["uid"] = uid;
   metadata["creationTimestamp"] = format_rfc3339(context.now);
   if (strategy.has_generation()) metadata["generation"] = 1;
   return {};

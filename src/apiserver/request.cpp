@@ -270,7 +270,7 @@ ApiResult<ListOptions> parse_list_options(const io::Url& url, const Strategy& st
     const auto value = parse_uint(*text);
     if (!value)
       return bad_request(fmt::format("resourceVersion: \"{}\" is not an unsigned integer", *text));
-    out.resource_version = *value;
+    out.resource_version = value;
   }
   FAIRLEAD_TRY(match, parse_match(url.param("resourceVersionMatch").value_or("")));
   out.match = match;
