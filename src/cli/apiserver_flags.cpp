@@ -49,15 +49,25 @@ Result<std::vector<apiserver::TokenEntry>> read_tokens(const std::string& path) 
   return tokens;
 }
 
+// Pods have a loopback of their own.
+bool means_us_to_pods(const IpAddress& address) {
+  return !address.is_unspecified() && !address.is_loopback() && !address.is_link_local();
+}
+
 // Where pods find this server, if that can be known.
 Result<std::optional<IpAddress>> advertised_address(const ApiServerFlags& flags,
                                                     const IpAddress& bind) {
   if (flags.advertise_address.empty()) {
-    if (bind.is_unspecified()) return std::optional<IpAddress>();
-    return std::optional(bind);
+    return means_us_to_pods(bind) ? std::optional(bind) : std::nullopt;
   }
   auto address = IpAddress::parse(flags.advertise_address);
   if (!address) return flag_error("advertise-address", address.error());
+  if (!means_us_to_pods(*address)) {
+    return make_error(ErrorCode::Invalid,
+                      "--advertise-address: {} cannot be reached from pods: it is unspecified, "
+                      "loopback or link-local",
+                      *address);
+  }
   return std::optional(*address);
 }
 

@@ -96,8 +96,9 @@ Result<controlplane::SingleNodeConfig> make_config(const UpFlags& flags) {
   out.node = std::move(node);
   FAIRLEAD_TRY(server, server_config(flags.server));
   out.server = std::move(server);
-  // Service default/kubernetes leads to this node unless the flags say otherwise.
-  if (!out.server.advertise) {
+  // Service default/kubernetes leads to this node unless the flags say otherwise, or there is no
+  // way to it from a pod.
+  if (!out.server.advertise && !out.node.addresses.front().is_loopback()) {
     const auto bound = io::local_address(out.server.listeners.front().socket);
     if (!bound) return bound.error();
     out.server.advertise = {.address = out.node.addresses.front(), .port = bound->port};
