@@ -5,12 +5,15 @@
 #include <map>
 
 #include "apiserver/kinds.hpp"
+#include "apiserver/patch.hpp"
 #include "apiserver/schema.hpp"
+#include "base/text.hpp"
 
 namespace fairlead::apiserver {
 namespace {
 
 using boost::json::array;
+using boost::json::value;
 
 Document group_version_kind(const ResourceInfo& info) {
   return {{"group", info.group}, {"version", info.version}, {"kind", info.kind}};
@@ -65,6 +68,29 @@ Document write_operation(const ResourceInfo& info, std::string_view action) {
   return out;
 }
 
+// The schema of the field at `path` ("spec.ports") below `root`, through the items of lists.
+Document* find_field(Document& root, std::string_view path) {
+  Document* at = &root;
+  for (const std::string_view name : split(path, '.')) {
+    if (value* items = at->if_contains("items")) at = &items->get_object();
+    value* properties = at->if_contains("properties");
+    value* field = properties == nullptr ? nullptr : properties->get_object().if_contains(name);
+    if (field == nullptr) return nullptr;
+    at = &field->get_object();
+  }
+  return at;
+}
+
+// Without these, kubectl apply takes every list for one that is replaced whole.
+void describe_merging(Document& schema, std::string_view kind) {
+  for (const MergeRule& rule : merge_rules()) {
+    Document* list = rule.is_of(kind) ? find_field(schema, rule.path) : nullptr;
+    if (list == nullptr) continue;
+    (*list)["x-kubernetes-patch-strategy"] = "merge";
+    if (!rule.key.empty()) (*list)["x-kubernetes-patch-merge-key"] = text_value(rule.key);
+  }
+}
+
 struct GroupVersion {
   Document paths, schemas;
 };
@@ -83,6 +109,7 @@ void describe(const Strategy& strategy, const std::string& base, GroupVersion& o
   check(schema != nullptr, "every kind served has a schema");
   Document described = schema->to_openapi();
   described["x-kubernetes-group-version-kind"] = array{group_version_kind(info)};
+  describe_merging(described, info.kind);
   out.schemas[schema_name(info)] = std::move(described);
 }
 

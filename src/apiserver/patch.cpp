@@ -166,13 +166,6 @@ constexpr std::string_view kRetainKeys = "$retainKeys";
 constexpr std::string_view kSetElementOrder = "$setElementOrder/";
 constexpr std::string_view kDeleteFromPrimitiveList = "$deleteFromPrimitiveList/";
 
-// How a list merges: by a key of its elements, or as a set of primitives (empty key). Lists not
-// named here are replaced.
-struct MergeRule {
-  std::string_view kind;  // empty: every kind
-  std::string_view path;  // of the list, without indices
-  std::string_view key;
-};
 constexpr MergeRule kMergeRules[] = {
     {"", "metadata.ownerReferences", "uid"},
     {"", "metadata.finalizers", ""},
@@ -242,7 +235,7 @@ class StrategicMerge {
 
   const MergeRule* rule_for(std::string_view path) const {
     for (const MergeRule& rule : kMergeRules) {
-      if (rule.path == path && (rule.kind.empty() || rule.kind == kind_)) return &rule;
+      if (rule.path == path && rule.is_of(kind_)) return &rule;
     }
     return nullptr;
   }
@@ -418,6 +411,8 @@ ApiResult<Document> apply_merge_patch(const Document& current, const value& patc
   merge_into(result, patch);
   return std::move(result.get_object());
 }
+
+std::span<const MergeRule> merge_rules() { return kMergeRules; }
 
 ApiResult<Document> apply_strategic_merge_patch(std::string_view kind, const Document& current,
                                                 const value& patch) {

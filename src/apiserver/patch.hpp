@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json/value.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,17 @@ ApiResult<Document> apply_json_patch(const Document& current, const boost::json:
 
 // RFC 7386.
 ApiResult<Document> apply_merge_patch(const Document& current, const boost::json::value& patch);
+
+// How a list takes part in a strategic merge: by a key of its elements, or as a set of primitives
+// (empty key). Lists without a rule are replaced.
+struct MergeRule {
+  std::string_view kind;  // empty: every kind
+  std::string_view path;  // of the list, without indices
+  std::string_view key;
+  bool is_of(std::string_view any_kind) const { return kind.empty() || kind == any_kind; }
+};
+// All of them. OpenAPI tells them to clients, which make their patches accordingly.
+std::span<const MergeRule> merge_rules();
 
 // Strategic merge: lists of `kind` ("Service") merge by the keys of spec 3.5; directives $patch,
 // $setElementOrder, $deleteFromPrimitiveList and $retainKeys are honoured.
