@@ -230,6 +230,8 @@ ApiResult<ResourceCall> ApiHandler::route(const io::HttpRequest& request, const 
     if (!path.name.empty()) return path_not_found();
     if (verb != Verb::List && verb != Verb::Watch) return method_not_allowed();
   }
+  if (path.version != info.version && (verb != Verb::Get || !path.subresource.empty()))
+    return path_not_found();
   FAIRLEAD_CHECK(check_verb(info, path, verb));
   return ResourceCall{.verb = verb,
                       .resource = resource,

@@ -59,10 +59,8 @@ std::int64_t port_value(const SocketAddress& address) { return number(address.po
 
 Document kubernetes_service(const IpPrefix& service_cidr, const SocketAddress& advertise) {
   const std::string ip = service_cidr.address().plus(1).to_string();
-  Document port{{"name", "https"},
-                {"protocol", "TCP"},
-                {"port", 443},
-                {"targetPort", port_value(advertise)}};
+  Document port{
+      {"name", "https"}, {"protocol", "TCP"}, {"port", 443}, {"targetPort", port_value(advertise)}};
   return {{"metadata",
            Document{{"name", "kubernetes"},
                     {"labels", Document{{"component", "apiserver"}, {"provider", "kubernetes"}}}}},

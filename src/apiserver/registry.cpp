@@ -71,18 +71,27 @@ void Registry::apply_ranges(const EventBatch& batch) {
   }
 }
 
+namespace {
+
+bool is_version(const ResourceInfo& info, std::string_view version) {
+  return info.version == version ||
+         (!info.former_version.empty() && info.former_version == version);
+}
+
+}  // namespace
+
 Resource* Registry::find(std::string_view group, std::string_view version,
                          std::string_view resource) const {
   const auto found = std::ranges::find_if(resources_, [&](const auto& candidate) {
     const ResourceInfo& info = candidate->info();
-    return info.group == group && info.version == version && info.resource == resource;
+    return info.group == group && info.resource == resource && is_version(info, version);
   });
   return found == resources_.end() ? nullptr : found->get();
 }
 
 bool Registry::has_group_version(std::string_view group, std::string_view version) const {
   return std::ranges::any_of(resources_, [&](const auto& candidate) {
-    return candidate->info().group == group && candidate->info().version == version;
+    return candidate->info().group == group && is_version(candidate->info(), version);
   });
 }
 

@@ -44,6 +44,7 @@ class Registry final : public StateReader {
   Store& store() { return store_; }
   const Strategies& strategies() const { return strategies_; }
   const std::vector<std::unique_ptr<Resource>>& resources() const { return resources_; }
+  // Also by its former version.
   Resource* find(std::string_view group, std::string_view version, std::string_view resource) const;
   bool has_group_version(std::string_view group, std::string_view version) const;
   Resource& namespaces() const { return *namespaces_; }

@@ -112,11 +112,16 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::get(ResourceCall call, Vi
       call.resource->cache.find(call.resource->key(call.path.ns, call.path.name));
   if (found == nullptr)
     co_return not_found(call.resource->info().qualified_resource(), call.path.name);
-  if (view.representation.shape == Representation::Shape::Object) {
+  const bool former = call.path.version != call.resource->info().version;
+  if (view.representation.shape == Representation::Shape::Object && !former) {
     co_return json_response(200, *found->json + "\n", view.representation);
   }
   Document document = found->document();
   ensure_object(document, "metadata")["resourceVersion"] = std::to_string(found->revision);
+  if (former) {
+    call.resource->strategy.to_former_version(document);
+    document["apiVersion"] = fmt::format("{}/{}", call.path.group, call.path.version);
+  }
   co_return json_response(200, encode_object(call.resource->strategy, document, view),
                           view.representation);
 }

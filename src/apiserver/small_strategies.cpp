@@ -253,6 +253,7 @@ class EndpointSliceStrategy final : public KindStrategy {
   EndpointSliceStrategy()
       : KindStrategy({.group = "discovery.k8s.io",
                       .version = "v1",
+                      .former_version = "v1beta1",  // what `kubectl describe` read up to 1.20
                       .resource = "endpointslices",
                       .singular = "endpointslice",
                       .kind = "EndpointSlice",
@@ -262,6 +263,21 @@ class EndpointSliceStrategy final : public KindStrategy {
                       {.name = "Ports"},
                       {.name = "Endpoints"},
                       {.name = "Age"}}) {}
+  // Node and zone were keys of a map of labels.
+  void to_former_version(Document& slice) const override {
+    auto* endpoints = slice.contains("endpoints") ? slice["endpoints"].if_array() : nullptr;
+    for (std::size_t i = 0; endpoints != nullptr && i < endpoints->size(); ++i) {
+      Document& endpoint = (*endpoints)[i].as_object();
+      Document topology;
+      for (const auto& [field, label] : {std::pair("nodeName", "kubernetes.io/hostname"),
+                                         std::pair("zone", "topology.kubernetes.io/zone")}) {
+        if (const auto* value = endpoint.if_contains(field)) topology[label] = *value;
+      }
+      endpoint.erase("zone");
+      endpoint.erase("deprecatedTopology");
+      if (!topology.empty()) endpoint["topology"] = std::move(topology);
+    }
+  }
   void apply_defaults(Document& slice) const override {
     if (!slice.contains("endpoints")) slice["endpoints"] = boost::json::array{};
     auto* ports = slice.if_contains("ports") == nullptr ? nullptr : slice["ports"].if_array();

@@ -84,6 +84,8 @@ ApiResult<DeletionRule> Strategy::deletion_rule(const Document& /*document*/,
 
 void Strategy::mark_deleting(Document& /*document*/) const {}
 
+void Strategy::to_former_version(Document& /*document*/) const {}
+
 bool Strategy::is_held(const Document& /*document*/) const { return false; }
 
 std::vector<std::pair<std::string, std::string>> Strategy::selectable_fields(

@@ -42,8 +42,11 @@ struct Subresource {
 
 // What discovery says of a resource, and where its objects live in the store.
 struct ResourceInfo {
-  std::string group;     // "" for core
-  std::string version;   // "v1"
+  std::string group;    // "" for core
+  std::string version;  // "v1"
+  // An earlier version under which single objects can still be read, for clients that ask for it
+  // without looking into discovery, where it does not appear; empty = none.
+  std::string former_version = {};
   std::string resource;  // "services"
   std::string singular;  // "service"
   std::string kind;      // "Service"
@@ -201,6 +204,8 @@ class Strategy {
   // Default: none.
   virtual std::vector<std::pair<std::string, std::string>> selectable_fields(
       const Document& document) const;
+  // Says the same in the words of former_version; apiVersion is not this one's to change.
+  virtual void to_former_version(Document& document) const;
   virtual const std::vector<TableColumn>& table_columns() const = 0;  // the same ones every time
   virtual boost::json::array table_cells(const Document& document, WallTime now) const = 0;
 

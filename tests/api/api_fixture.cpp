@@ -86,9 +86,10 @@ ServerProcess::ServerProcess(const Folder& folder, std::vector<std::string> flag
   const io::UniqueFd log_file(
       ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   io::Command command;
-  command.argv = {
-      server_program(), "--data-dir", folder.path() + "/data", "--bind-address", "127.0.0.1",
-      "--secure-port",  "0",          "--write-kubeconfig",    kubeconfig()};
+  command.argv = {server_program(),     "--data-dir",    folder.path() + "/data",
+                  "--bind-address",     "127.0.0.1",     "--advertise-address",
+                  "192.0.2.1",          "--secure-port", "0",
+                  "--write-kubeconfig", kubeconfig()};
   command.argv.insert(command.argv.end(), flags.begin(), flags.end());
   command.stdout_fd = log_file.get();
   command.stderr_fd = log_file.get();
