@@ -1,6 +1,7 @@
 #include "packets/cluster.hpp"
 
 #include <algorithm>
+#include <boost/json.hpp>
 
 #include "kube/codec.hpp"
 #include "proxy/config_file.hpp"
@@ -19,9 +20,12 @@ Result<T> decode(const std::string& json) {
   return object;
 }
 
-template <class T>
-bool is_kind(const std::string& json) {
-  return json.find(fmt::format("\"kind\":\"{}\"", kube::KindOf<T>::kKind)) != std::string::npos;
+std::string kind_of(const std::string& json) {
+  boost::json::error_code ec;
+  const auto value = boost::json::parse(json, ec);
+  const auto* const object = value.if_object();
+  const auto* const kind = object == nullptr ? nullptr : object->if_contains("kind");
+  return kind != nullptr && kind->is_string() ? std::string(kind->get_string()) : "";
 }
 
 kube::Node node_object(const Rig& rig) {
@@ -79,13 +83,14 @@ Result<void> Cluster::make_mode() {
 }
 
 Result<void> Cluster::apply(const std::string& object_json) {
-  if (is_kind<kube::Service>(object_json)) {
+  const std::string kind = kind_of(object_json);
+  if (kind == "Service") {
     FAIRLEAD_TRY(service, decode<kube::Service>(object_json));
     model_.put(service);
-  } else if (is_kind<kube::EndpointSlice>(object_json)) {
+  } else if (kind == "EndpointSlice") {
     FAIRLEAD_TRY(slice, decode<kube::EndpointSlice>(object_json));
     model_.put(slice);
-  } else if (is_kind<kube::Node>(object_json)) {
+  } else if (kind == "Node") {
     FAIRLEAD_TRY(node, decode<kube::Node>(object_json));
     model_.put(node);
     FAIRLEAD_TRY(context, node_context());

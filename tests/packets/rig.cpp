@@ -47,6 +47,7 @@ constexpr std::array kNames = {
     Name{"pods2_range", "10.0.2.0/24", "fd00:10:0:2::/64"},
     Name{"external_range", "198.51.100.0/24", "fd00:198::/64"},
     Name{"lan_range", "192.168.50.0/24", "fd00:50::/64"},
+    Name{"outside_block", "192.168.50.96/27", "fd00:50::100/124"},
     Name{"outside_range", "192.168.50.100/32", "fd00:50::100/128"},
     Name{"node1_range", "192.168.50.1/32", "fd00:50::1/128"},
     Name{"pod1_range", "10.0.1.2/32", "fd00:10:0:1::2/128"},
@@ -100,6 +101,7 @@ std::vector<std::string> routes_of(std::string_view host, IpFamily family) {
   if (host == "node2") {
     return {add_route("pods1_range", family, "node1"), add_route("service_cidr", family, "node1"),
             add_route("external_range", family, "node1"),
+            add_route("outside_block", family, "node1"),
             add_route("everybody", family, "internet")};
   }
   if (host == "internet") {
@@ -185,6 +187,12 @@ Result<std::string> Rig::run(const Host& host, std::vector<std::string> argv,
                       output.err);
   }
   return output.out;
+}
+
+Result<void> Rig::bind_on_loopback(const Host& host, const IpAddress& address) {
+  FAIRLEAD_CHECK(
+      run(host, {"ip", "addr", "add", IpPrefix::host(address).to_string(), "dev", "lo"}));
+  return {};
 }
 
 Result<void> Rig::batch(std::string_view name, const std::vector<std::string>& lines) const {

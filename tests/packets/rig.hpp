@@ -4,7 +4,8 @@
 //         pod4 pod5 - [br0] node2 [eth0] -+- lan - outside
 //                                         +------- internet
 //
-// node1 is where the mode under test programs its rules; node2 only routes. `outside` is a client
+// node1 is where the mode under test programs its rules; node2 only routes, what goes to `outside`
+// by way of node1, so that replies meet the rules again. `outside` is a client
 // with sixteen addresses that routes every service address to node1. `internet` is node1's default
 // route and answers every TCP and UDP port of every address as "internet", so that a packet which
 // should have been caught or dropped and was not is seen, not lost. Each pod echoes on ports 8080
@@ -52,6 +53,9 @@ class Rig {
   static IpAddress masquerade_address(const IpAddress& to);
   // The pod that has this address, or empty.
   std::string owner_of(const IpAddress& address) const;
+
+  // Gives a host one more address of its own.
+  static Result<void> bind_on_loopback(const Host& host, const IpAddress& address);
 
   // Runs a command in a host's namespace; fails unless it exits with 0.
   static Result<std::string> run(const Host& host, std::vector<std::string> argv,

@@ -236,6 +236,10 @@ Result<Scenario> parse_scenario(std::string_view yaml) {
     FAIRLEAD_TRY(prefix, IpPrefix::parse(text));
     out.service_cidrs.push_back(prefix);
   }
+  for (const std::string& text : fields.texts("addresses")) {
+    FAIRLEAD_TRY(address, IpAddress::parse(text));
+    out.addresses.push_back(address);
+  }
   for (const json::value& step : fields.list("steps")) {
     FAIRLEAD_TRY(read, read_step(step, fmt::format("steps[{}]", out.steps.size())));
     out.steps.push_back(std::move(read));

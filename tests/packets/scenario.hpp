@@ -4,6 +4,7 @@
 //   about: what is shown, and where it is specified
 //   config: {clusterCIDR: "${cluster_cidr}"}       # KubeProxyConfiguration of node1
 //   serviceCIDRs: ["${service_cidr}"]              # known service ranges; default none
+//   addresses: ["${balancer1}"]                    # bound on node1's loopback interface as well
 //   steps:
 //   - name: what happened
 //     apply: [...]                                 # Kubernetes objects
@@ -83,6 +84,7 @@ struct Scenario {
   std::string about;
   std::string config;  // of node1, JSON
   std::vector<IpPrefix> service_cidrs;
+  std::vector<IpAddress> addresses;
   std::vector<Step> steps;
 };
 

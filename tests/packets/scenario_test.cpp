@@ -27,7 +27,7 @@ constexpr std::array<std::string_view, 1> kModes = {"nftables"};
 // Long enough for an answer on a busy machine; a test that passes never waits that long.
 constexpr auto kPatience = 5s;
 // How long silence must last to be believed. Answers take well under a millisecond here.
-constexpr auto kSilence = 300ms;
+constexpr auto kSilence = 200ms;
 
 struct Case {
   std::string file;  // without ".yaml"
@@ -92,6 +92,10 @@ class PacketScenario : public RigTest, public ::testing::WithParamInterface<Case
     auto scenario = parse_scenario(Rig::expand(text, GetParam().family));
     ASSERT_TRUE(scenario) << scenario.error().message;
     scenario_ = *std::move(scenario);
+    for (const IpAddress& address : scenario_.addresses) {
+      const auto bound = rig().bind_on_loopback(rig().node(), address);
+      ASSERT_TRUE(bound) << bound.error().message;
+    }
     auto cluster = Cluster::create(rig(), {.mode = GetParam().mode,
                                            .config = scenario_.config,
                                            .service_cidrs = scenario_.service_cidrs,

@@ -116,6 +116,7 @@ MessageKind kind_of(const Operation& operation) {
                         [](const DeleteTable&) { return MessageKind{NFT_MSG_DELTABLE, 0}; },
                         [](const AddSet&) { return MessageKind{NFT_MSG_NEWSET, kCreate}; },
                         [](const DeleteSet&) { return MessageKind{NFT_MSG_DELSET, 0}; },
+                        [](const FlushElements&) { return MessageKind{NFT_MSG_DELSETELEM, 0}; },
                         [](const AddChain&) { return MessageKind{NFT_MSG_NEWCHAIN, kCreate}; },
                         [](const DeleteChain&) { return MessageKind{NFT_MSG_DELCHAIN, 0}; },
                         [](const AddRule&) {
@@ -153,6 +154,9 @@ struct PayloadWriter {
     nftnl_set_nlmsg_build_payload(message, object.get());
   }
   void operator()(const DeleteSet& o) const { put_names(NFTA_SET_TABLE, NFTA_SET_NAME, o.name); }
+  void operator()(const FlushElements& o) const {
+    put_names(NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET, std::string(schema(o.set).name));
+  }
   void operator()(const AddChain& o) const {
     const ChainPtr object = make_chain(o.chain, table);
     nftnl_chain_nlmsg_build_payload(message, object.get());

@@ -37,16 +37,26 @@ Error in_words(const CommitError& failure, const plan::Plan& plan) {
   return owner.empty() ? failure.error : failure.error.with_context("service " + owner);
 }
 
-// Takes an existing table apart so that it can be built anew in the same transaction, except for
-// what the kernel has learnt.
-void dismantle(const TableListing& listing, IpFamily family, OperationSink& out) {
+// Empties an existing table so that it can be filled anew in the same transaction. What the kernel
+// has learnt stays, and so do the sets and chains themselves: a packet on its way through the old
+// rules would find new ones of the same name empty.
+void empty(const TableListing& listing, IpFamily family, OperationSink& out) {
   out.add({family, FlushRules{}});
-  for (const std::string& set : listing.sets) {
-    const auto known = set_named(set);
-    if (known && schema(*known).learnt) continue;
-    out.add({family, DeleteSet{.name = set}});
+  for (const std::string& name : listing.sets) {
+    const auto known = set_named(name);
+    if (!known) {
+      out.add({family, DeleteSet{.name = name}});
+    } else if (!schema(*known).learnt) {
+      out.add({family, FlushElements{.set = *known}});
+    }
   }
-  for (const std::string& chain : listing.chains) out.add({family, DeleteChain{.name = chain}});
+}
+
+void delete_chains_except(const std::set<std::string>& kept, const TableListing& listing,
+                          IpFamily family, OperationSink& out) {
+  for (const std::string& name : listing.chains) {
+    if (!kept.contains(name)) out.add({family, DeleteChain{.name = name}});
+  }
 }
 
 }  // namespace
@@ -68,13 +78,16 @@ CommitResult NftablesMode::replace(const plan::Plan& plan, KeepAffinity keep) {
     const bool wanted = plan.nodes.contains(family);
     if (listing->has_value()) {
       if (wanted && keep == KeepAffinity::Yes) {
-        dismantle(**listing, family, *transaction);
+        empty(**listing, family, *transaction);
       } else {
         transaction->add({family, DeleteTable{}});
       }
     }
     if (!wanted) continue;
-    renderers_.emplace(family, Renderer(family)).first->second.full(plan, *transaction);
+    Renderer& renderer = renderers_.emplace(family, Renderer(family)).first->second;
+    renderer.full(plan, *transaction);
+    if (listing->has_value() && keep == KeepAffinity::Yes)
+      delete_chains_except(renderer.chain_names(), **listing, family, *transaction);
   }
   return kernel_->commit(std::move(transaction));
 }
@@ -115,19 +128,21 @@ Result<plan::ApplyStats> NftablesMode::forget_departed(const plan::PlanDelta& de
 Result<plan::ApplyStats> NftablesMode::apply(const plan::Plan& plan, const plan::PlanDelta& delta) {
   if (!in_step_ || !delta.nodes_changed.empty()) return apply_full(plan);
   in_step_ = false;
-  auto transaction = kernel_->begin();
-  bool anything = false;
+  std::vector<std::vector<std::vector<Operation>>> families;
+  std::size_t steps = 0;
   for (auto& [family, renderer] : renderers_) {
-    for (Operation& operation : renderer.delta(delta)) {
-      transaction->add(std::move(operation));
-      anything = true;
-    }
+    steps = std::max(steps, families.emplace_back(renderer.delta(delta)).size());
   }
   plan::ApplyStats stats;
-  if (anything) {
+  for (std::size_t step = 0; step < steps; ++step) {
+    auto transaction = kernel_->begin();
+    for (auto& of_family : families) {
+      if (step >= of_family.size()) continue;
+      for (Operation& operation : of_family[step]) transaction->add(std::move(operation));
+    }
     CommitResult done = kernel_->commit(std::move(transaction));
     if (!done) return in_words(done.error(), plan);
-    stats = *done;
+    stats += *done;
   }
   FAIRLEAD_TRY(forgotten, forget_departed(delta));
   in_step_ = true;

@@ -373,7 +373,7 @@ struct Renderer::Pending {
   }
 };
 
-std::vector<Operation> Renderer::delta(const plan::PlanDelta& delta) {
+std::vector<std::vector<Operation>> Renderer::delta(const plan::PlanDelta& delta) {
   Pending pending;
   for (const plan::ServiceChange& one : delta.services) {
     const plan::PlanKey& key = one.after ? one.after->key : one.before->key;
@@ -439,20 +439,85 @@ void Renderer::settle_chains(Pending& pending, std::vector<Chain>& fresh,
   }
 }
 
-// Targets exist before anything points at them, and nothing points at what goes.
-std::vector<Operation> Renderer::finish(Pending pending) {
+namespace {
+
+bool begins_with(const Key& key, const Key& prefix) {
+  const auto bytes = key.bytes();
+  return bytes.size() >= prefix.bytes().size() &&
+         std::ranges::equal(bytes.first(prefix.bytes().size()), prefix.bytes());
+}
+
+enum class StepOf : std::uint8_t { Prepare, Switch, Clear };
+
+// Elements of a change, told apart by the step they belong to.
+class Sorter {
+ public:
+  Sorter(const std::vector<Element>& removed, const std::vector<Element>& added) {
+    for (const Element& element : added) added_.insert({element.set, element.key});
+    for (const Element& element : removed) {
+      if (element.set == SetId::Firewalled) open_.push_back(element.key);
+    }
+  }
+
+  // Ranges of sources may overlap those they replace, which the kernel refuses to hold both; while
+  // their address stays restricted they are exchanged in one transaction.
+  StepOf of_removed(const Element& element) const {
+    if (element.set == SetId::AllowedSources) {
+      const bool opens = std::ranges::any_of(
+          open_, [&](const Key& frontend) { return begins_with(element.key, frontend); });
+      return opens ? StepOf::Clear : StepOf::Prepare;
+    }
+    return added_.contains({element.set, element.key}) ? StepOf::Switch : StepOf::Clear;
+  }
+
+  static StepOf of_added(const Element& element) {
+    const bool restricts = element.set == SetId::Firewalled || element.set == SetId::AllowedSources;
+    return restricts ? StepOf::Prepare : StepOf::Switch;
+  }
+
+ private:
+  std::set<std::pair<SetId, Key>> added_;
+  std::vector<Key> open_;  // addresses that are restricted no more
+};
+
+}  // namespace
+
+std::vector<std::vector<Operation>> Renderer::finish(Pending pending) {
   std::vector<Chain> fresh;
   std::vector<std::string> stale;
   settle_chains(pending, fresh, stale);
   std::ranges::sort(pending.removed);
   std::ranges::sort(pending.added);
-  OperationList out;
-  emit_chains(fresh, family_, out);
-  for (Element& element : pending.removed) out.add({family_, DeleteElement{std::move(element)}});
-  for (Element& element : pending.added) out.add({family_, AddElement{std::move(element)}});
-  for (const std::string& name : stale) out.add({family_, FlushRules{.chain = name}});
-  for (const std::string& name : stale) out.add({family_, DeleteChain{.name = name}});
-  return std::move(out.list);
+  std::array<OperationList, 3> steps;
+  const auto step = [&](StepOf which) -> OperationList& {
+    return steps.at(static_cast<std::size_t>(which));
+  };
+  const Sorter sorter(pending.removed, pending.added);
+  emit_chains(fresh, family_, step(StepOf::Prepare));
+  for (Element& element : pending.removed) {
+    OperationList& to = step(sorter.of_removed(element));
+    to.add({family_, DeleteElement{std::move(element)}});
+  }
+  for (Element& element : pending.added) {
+    OperationList& to = step(Sorter::of_added(element));
+    to.add({family_, AddElement{std::move(element)}});
+  }
+  for (const std::string& name : stale)
+    step(StepOf::Clear).add({family_, FlushRules{.chain = name}});
+  for (const std::string& name : stale)
+    step(StepOf::Clear).add({family_, DeleteChain{.name = name}});
+  std::vector<std::vector<Operation>> out;
+  for (OperationList& one : steps) {
+    if (!one.list.empty()) out.push_back(std::move(one.list));
+  }
+  return out;
+}
+
+std::set<std::string> Renderer::chain_names() const {
+  std::set<std::string> names;
+  for (const Chain& chain : fixed_chains(node_, family_)) names.insert(chain.name);
+  for (const auto& [name, chain] : chains_) names.insert(name);
+  return names;
 }
 
 }  // namespace fairlead::nftables

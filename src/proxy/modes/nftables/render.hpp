@@ -54,8 +54,19 @@ class Renderer {
   // The table as it should be now, without changing anything: for audits.
   void expected(const plan::Plan& plan, OperationSink& out) const;
 
-  // From the plan last rendered to its successor. Node settings must not have changed.
-  std::vector<Operation> delta(const plan::PlanDelta& delta);
+  // From the plan last rendered to its successor, in steps, each to be committed before the next.
+  // Node settings must not have changed.
+  //
+  // Why not all at once: a transaction is one moment, the way of a packet through the rules is not.
+  // Every lookup of its evaluation sees the sets of its own time, while the rules stay those of the
+  // beginning. A packet that was sent to a chain just before a commit must still find there what it
+  // was sent for, and one that is sent to a new chain just after it must find rules in it. So new
+  // chains and restrictions come first, then the elements that lead somewhere, and what nothing
+  // leads to any more goes last. Most changes are one step.
+  std::vector<std::vector<Operation>> delta(const plan::PlanDelta& delta);
+
+  // Names of the chains that the table has now, fixed ones included.
+  std::set<std::string> chain_names() const;
 
   IpFamily family() const { return family_; }
 
@@ -75,7 +86,7 @@ class Renderer {
   void count(const plan::ServicePlan& service);
   void emit(const plan::Plan& plan, OperationSink& out) const;
   void change(const plan::ServiceChange& change, Pending& pending);
-  std::vector<Operation> finish(Pending pending);
+  std::vector<std::vector<Operation>> finish(Pending pending);
   void settle_shared(Pending& pending);
   void settle_chains(Pending& pending, std::vector<Chain>& fresh, std::vector<std::string>& stale);
 

@@ -288,6 +288,10 @@ struct DeleteSet {  // with its elements; by name, because an older version may 
   std::string name;
   bool operator==(const DeleteSet&) const = default;
 };
+struct FlushElements {
+  SetId set = SetId::Services;
+  bool operator==(const FlushElements&) const = default;
+};
 struct AddChain {  // without its rules
   Chain chain;
   bool operator==(const AddChain&) const = default;
@@ -316,8 +320,8 @@ struct DeleteElement {
 
 struct Operation {
   IpFamily family = IpFamily::V4;
-  std::variant<AddTable, DeleteTable, AddSet, DeleteSet, AddChain, DeleteChain, AddRule, FlushRules,
-               AddElement, DeleteElement>
+  std::variant<AddTable, DeleteTable, AddSet, DeleteSet, FlushElements, AddChain, DeleteChain,
+               AddRule, FlushRules, AddElement, DeleteElement>
       action;
   bool operator==(const Operation&) const = default;
 };

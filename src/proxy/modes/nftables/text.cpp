@@ -292,6 +292,11 @@ std::string command_text(const Operation& operation) {
           [&](const AddTable&) { return fmt::format("add table {}", place); },
           [&](const DeleteTable&) { return fmt::format("delete table {}", place); },
           [&](const AddSet& o) { return set_text(o.set, operation.family); },
+          [&](const FlushElements& o) {
+            return fmt::format("flush {} {} {}",
+                               schema(o.set).data == DataKind::None ? "set" : "map", place,
+                               schema(o.set).name);
+          },
           [&](const DeleteSet& o) { return fmt::format("delete set {} {}", place, o.name); },
           [&](const AddChain& o) { return chain_text(o.chain, operation.family); },
           [&](const DeleteChain& o) { return fmt::format("delete chain {} {}", place, o.name); },
