@@ -1,10 +1,12 @@
 // Manifests: YAML or JSON, several documents a text, as kubectl reads them. yaml-cpp throws; it is
 // wrapped here.
 #include <simdjson.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <charconv>
 #include <set>
+#include <sstream>
 
 #include "base/text.hpp"
 #include "kube/codec.hpp"
@@ -38,6 +40,8 @@ std::optional<std::string> resolved_plain(std::string_view text) {
     return std::nullopt;
   const bool negative = text.starts_with('-');
   const auto signed_number = [&](std::uint64_t value) {
+    constexpr std::uint64_t kMostNegative = std::uint64_t{1} << 63;
+    if (negative && value > kMostNegative) return fmt::format("{}", -static_cast<double>(value));
     return fmt::format("{}{}", negative ? "-" : "", value);
   };
   if (digits.starts_with("0x")) {
@@ -136,12 +140,48 @@ class Converter {
   std::size_t nodes_ = 0;
 };
 
+// Listens to the parser without building nodes; knows only where the last document began.
+class DocumentStarts final : public YAML::EventHandler {
+ public:
+  YAML::Mark last() const { return last_; }
+
+  void OnDocumentStart(const YAML::Mark& mark) override { last_ = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+ private:
+  YAML::Mark last_;
+};
+
+// After some texts that are not YAML (a stray comma) yaml-cpp finds empty documents for ever, and
+// LoadAll keeps them all. A text has fewer documents than characters, so more of them mean that.
+Result<void> documents_end(const std::string& text) {
+  std::istringstream input(text);
+  YAML::Parser parser(input);
+  DocumentStarts starts;
+  for (std::size_t count = 0; parser.HandleNextDocument(starts); ++count) {
+    if (count > text.size()) return at_line(starts.last(), "neither a document nor its end");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> manifest_documents(std::string_view text) {
   std::vector<std::string> out;
   try {
-    for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
+    const std::string owned(text);
+    FAIRLEAD_CHECK(documents_end(owned));
+    for (const YAML::Node& node : YAML::LoadAll(owned)) {
       if (!node.IsDefined() || node.IsNull()) continue;
       FAIRLEAD_TRY(json, Converter().document(node));
       out.push_back(std::move(json));

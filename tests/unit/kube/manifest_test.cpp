@@ -70,6 +70,9 @@ TEST(Manifest, PlainScalarsAreWhatYaml11Says) {
       {"1e3", "1000"},
       {".5", "0.5"},
       {"18446744073709551615", "18446744073709551615"},
+      {"-9223372036854775808", "-9223372036854775808"},
+      {"-12301487489706298837", "-1.2301487489706299e+19"},  // no 64-bit number: a real one
+      {"99999999999999999999", "1e+20"},
       {"1.2.3.4", R"("1.2.3.4")"},
       {"10.0.0.0/8", R"("10.0.0.0/8")"},
       {"80:8080", R"("80:8080")"},
@@ -110,6 +113,17 @@ TEST(Manifest, ErrorsNameLineAndKey) {
   for (const auto& row : rows) {
     EXPECT_THAT(manifest_documents(row.text),
                 FailsWith(ErrorCode::BadRequest, std::string(row.message)));
+  }
+}
+
+// yaml-cpp alone would find documents for ever after a stray comma.
+TEST(Manifest, TextThatNeverEndsIsRefused) {
+  for (const std::string_view text : {",", ", a: b\n", "kind: Pod\n---\n,\n", "kind: Pod\n]\n"}) {
+    const auto documents = manifest_documents(text);
+    EXPECT_FALSE(documents) << text;
+    if (documents) continue;
+    EXPECT_EQ(documents.error().code, ErrorCode::BadRequest) << text;
+    EXPECT_THAT(documents.error().message, testing::StartsWith("line ")) << text;
   }
 }
 
