@@ -121,7 +121,10 @@ TEST_P(Disruption, OtherBitsOfTheMarkAndThePriorityAreLeftAlone) {
   in_node({"nft", "-f", "-"}, R"(
     add table ip other
     add chain ip other first { type filter hook prerouting priority -200; }
-    add rule ip other first meta mark set 0x10000 meta priority set 1:7
+    add rule ip other first meta mark set 0x10000
+    # Later than the mark: the kernel itself sets the priority of what it forwards.
+    add chain ip other middle { type filter hook forward priority 0; }
+    add rule ip other middle meta priority set 1:7
     add chain ip other last { type filter hook postrouting priority 200; }
     add counter ip other kept
     add counter ip other lost
