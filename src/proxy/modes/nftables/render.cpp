@@ -246,6 +246,13 @@ void emit_chains(const std::vector<Chain>& chains, IpFamily family, OperationSin
   }
 }
 
+// Is `name` the chain that does nothing but pick one of the shape's slots at random?
+bool is_plain_pick_of(const Shape& shape, const std::string& name) {
+  return std::ranges::any_of(std::array{shape.general, shape.short_circuit}, [&](const auto& pick) {
+    return pick && pick->sticky.count() == 0 && pick->chain_name() == name;
+  });
+}
+
 class OperationList final : public OperationSink {
  public:
   void add(Operation operation) override { list.push_back(std::move(operation)); }
@@ -314,6 +321,22 @@ void Renderer::count(const ServicePlan& service) {
   }
 }
 
+// The picks a small pool may come to need, of each kind in use.
+void Renderer::keep_picks_ready() {
+  std::set<std::pair<bool, bool>> kinds;
+  for (const auto& [name, chain] : chains_) {
+    for (const auto& pick : {chain.shape.general, chain.shape.short_circuit}) {
+      if (pick && pick->sticky.count() == 0) kinds.emplace(pick->node_port, pick->local);
+    }
+  }
+  for (const auto& [node_port, local] : kinds) {
+    for (std::uint32_t size = 1; size <= kReadyPicks; ++size) {
+      const Shape shape{.general = Pick{.node_port = node_port, .local = local, .size = size}};
+      chains_.try_emplace(shape.chain_name(), CountedChain{.users = 0, .shape = shape});
+    }
+  }
+}
+
 void Renderer::full(const plan::Plan& plan, OperationSink& out) {
   node_ = plan.nodes.at(family_);
   chains_.clear();
@@ -322,6 +345,7 @@ void Renderer::full(const plan::Plan& plan, OperationSink& out) {
   for (const auto& [key, service] : plan.services) {
     if (key.family == family_) count(*service);
   }
+  keep_picks_ready();
   emit(plan, out);
 }
 
@@ -427,12 +451,12 @@ void Renderer::settle_chains(Pending& pending, std::vector<Chain>& fresh,
                              std::vector<std::string>& stale) {
   for (const auto& [name, change] : pending.chains) {
     if (change.users == 0) continue;
-    auto& chain = chains_[name];
-    const std::int64_t users = chain.users + change.users;
+    const auto [place, is_new] = chains_.try_emplace(name);
+    const std::int64_t users = place->second.users + change.users;
     check(users >= 0, "no chain has fewer than no users");
-    if (chain.users == 0) append_chain(fresh, change.shape, name, node_, family_);
-    chain = {.users = static_cast<std::uint32_t>(users), .shape = change.shape};
-    if (users == 0) {
+    if (is_new) append_chain(fresh, change.shape, name, node_, family_);
+    place->second = {.users = static_cast<std::uint32_t>(users), .shape = change.shape};
+    if (users == 0 && !is_plain_pick_of(change.shape, name)) {
       chains_.erase(name);
       stale.push_back(name);
     }
