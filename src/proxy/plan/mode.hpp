@@ -17,6 +17,7 @@ struct ApplyStats {
   std::uint64_t messages = 0;  // kernel messages (nftables: netlink messages; iptables: lines)
   std::uint64_t elements = 0;  // set and map elements added or deleted
   std::uint64_t bytes = 0;
+  bool operator==(const ApplyStats&) const = default;
   ApplyStats& operator+=(const ApplyStats& other) {
     transactions += other.transactions;
     messages += other.messages;
