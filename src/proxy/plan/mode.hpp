@@ -32,13 +32,13 @@ class Mode {
   virtual ~Mode() = default;
   virtual std::string_view name() const = 0;  // "nftables", ...
 
-  // Replaces whatever the kernel holds of ours by `plan`, atomically: every packet sees the old
-  // rules or the new.
+  // Replaces whatever the kernel holds of ours by `plan`. No connection fails for it: each meets
+  // the old rules or the new ones.
   virtual Result<ApplyStats> apply_full(const Plan& plan) = 0;
 
-  // Brings the kernel from the plan last applied to `plan`, of which `delta` is the difference.
-  // Atomic. After an error the kernel holds the old state or an unknown one: the caller retries
-  // with apply_full.
+  // Brings the kernel from the plan last applied to `plan`, of which `delta` is the difference; to
+  // the same standard, if need be in several steps. After an error the kernel holds the old state,
+  // one between or an unknown one: the caller retries with apply_full.
   virtual Result<ApplyStats> apply(const Plan& plan, const PlanDelta& delta) = 0;
 
   // Differences between the kernel and the plan last applied, in words, at most `limit`; empty = in
