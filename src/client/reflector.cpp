@@ -1,5 +1,6 @@
 #include "client/reflector.hpp"
 
+#include "base/text.hpp"
 #include "client/line_splitter.hpp"
 #include "io/http.hpp"
 
@@ -158,7 +159,30 @@ io::Task<ReflectorLoop::Next> ReflectorLoop::stream_list() {
                                           .initial_events = true}));
 }
 
+// A watch from a version that the server has not reached is accepted and silent until it does
+// (spec/apiserver 2.3), so a server that was away is asked where it stands first.
+io::Task<Result<bool>> ReflectorLoop::server_went_back() {
+  auto body = co_await config_.client->get(query({{"limit", "1"}}));
+  if (!body) co_return std::move(body).error();
+  const auto newest = config_.sink->peek(*body);
+  if (!newest) co_return newest.error().with_context(fmt::format("list of {}", config_.resource));
+  const auto theirs = parse_int(newest->resource_version);
+  const auto ours = parse_int(resource_version_);
+  co_return theirs&& ours && *theirs < *ours;
+}
+
 io::Task<ReflectorLoop::Next> ReflectorLoop::watch() {
+  if (was_away_) {
+    const auto back = co_await server_went_back();
+    if (!back) co_return failed(back.error());
+    was_away_ = false;
+    if (*back) {
+      log::warning("the API server is behind what it once said, listing again",
+                   {{"resource", config_.resource}, {"resourceVersion", resource_version_}});
+      resource_version_.clear();
+      co_return Next::Continue;
+    }
+  }
   const std::chrono::seconds timeout{backoff_.pick(300, 600)};
   auto stream =
       co_await config_.client->open(query({{"watch", "true"},
@@ -166,7 +190,10 @@ io::Task<ReflectorLoop::Next> ReflectorLoop::watch() {
                                            {"allowWatchBookmarks", "true"},
                                            {"timeoutSeconds", std::to_string(timeout.count())}}));
   if (!stream && stream.error().code == ErrorCode::Expired) co_return expired();
-  if (!stream) co_return failed(stream.error());
+  if (!stream) {
+    was_away_ = stream.error().code == ErrorCode::Unavailable;
+    co_return failed(stream.error());
+  }
   connected_ = true;
   const auto now = steady_clock::now();
   co_return co_await follow(std::make_unique<Watching>(

@@ -10,8 +10,9 @@
 // Protocol (spec/apiserver 2.1-2.6): by default the streaming list (sendInitialEvents, closed by an
 // annotated bookmark); a server that refuses it or does not know it is asked in pages of 500
 // instead. A broken watch resumes from the last resource version seen in an event or bookmark; 410
-// relists; failures back off with jitter. Not here: caching (informer.hpp), rate limits
-// (api_client.hpp).
+// relists, and so does a server that comes back behind that version (a restored backup), which
+// would otherwise be silent until it gets there; failures back off with jitter. Not here: caching
+// (informer.hpp), rate limits (api_client.hpp).
 #pragma once
 
 #include <chrono>
@@ -66,6 +67,7 @@ class ReflectorSink {
   virtual ~ReflectorSink() = default;
   virtual void begin_sync() = 0;                           // the whole collection follows
   virtual Result<Page> page(std::string_view json) = 0;    // delivers its objects
+  virtual Result<Page> peek(std::string_view json) = 0;    // delivers nothing
   virtual Result<Event> event(std::string_view line) = 0;  // delivers its object
   virtual void end_sync() = 0;                             // what did not come up again is gone
 };
@@ -92,6 +94,7 @@ class ReflectorLoop {
   io::Task<Result<void>> list_pages(std::string resource_version);
   io::Task<Next> stream_list();
   io::Task<Next> watch();
+  io::Task<Result<bool>> server_went_back();
   struct Watching;
   io::Task<Next> follow(std::unique_ptr<Watching> watching);
   std::optional<Next> take_event(Watching* watching, std::string_view line);
@@ -109,6 +112,7 @@ class ReflectorLoop {
   bool streaming_;
   bool listed_once_ = false;
   bool connected_ = false;
+  bool was_away_ = false;  // the server could not be reached since it last answered
   int expired_in_a_row_ = 0;
   std::optional<std::chrono::steady_clock::time_point> complained_;
 };
@@ -149,6 +153,12 @@ class Reflector final : private ReflectorSink {
     for (auto& object : list->items) deliver(std::move(object));
     return Page{.resource_version = std::move(list->resource_version),
                 .continue_token = std::move(list->continue_token)};
+  }
+
+  Result<Page> peek(std::string_view json) override {
+    auto list = decoder_->list<T>(json);
+    if (!list) return std::move(list).error();
+    return Page{.resource_version = std::move(list->resource_version)};
   }
 
   Result<Event> event(std::string_view line) override {

@@ -280,10 +280,29 @@ TEST_F(ReflectorTest, SurvivesAServerThatDiesAndComesBack) {
   EXPECT_FALSE(reflector_->connected());
   EXPECT_THAT(notebook_.entries, SizeIs(2));
   FakeApi second(&loop_, port);
+  second.script({.body = list(4, "", {node("a", 1)})});
   second.script({.lines = {event("MODIFIED", node("a", 6))}, .hold = true});
   EXPECT_THAT(entries_after(3), ElementsAre("+a@1", "synced", "+a@6"));
-  EXPECT_THAT(second.targets()[0], HasSubstr("resourceVersion=4&"));
+  EXPECT_EQ(second.targets()[0], "/api/v1/nodes?limit=1") << "where does it stand?";
+  EXPECT_THAT(second.targets()[1], HasSubstr("resourceVersion=4&"));
   EXPECT_TRUE(reflector_->connected());
+  loop_.run(group_.close());
+}
+
+TEST_F(ReflectorTest, ServerThatComesBackBehindIsListedAnew) {
+  Port port{};
+  {
+    FakeApi first(&loop_);
+    port = first.port();
+    first.script({.lines = {added("a", 100), bookmark(400, true)}, .hold = true});
+    start(first.url());
+    EXPECT_THAT(entries_after(2), ElementsAre("+a@100", "synced"));
+  }
+  loop_.run(until_disconnected(&*reflector_));
+  FakeApi second(&loop_, port);  // restored from a backup: its counter is at 7
+  second.script({.body = list(7, "", {node("b", 6)})});
+  second.script({.lines = {added("b", 6), bookmark(7, true)}, .hold = true});
+  EXPECT_THAT(entries_after(5), ElementsAre("+a@100", "synced", "+b@6", "-a", "synced"));
   loop_.run(group_.close());
 }
 
