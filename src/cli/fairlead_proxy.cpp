@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "base/log.hpp"
+#include "client/api_client.hpp"
 #include "proxy/config_file.hpp"
 #include "proxy/flags.hpp"
 #include "proxy/host_setup.hpp"
@@ -22,6 +23,9 @@ Result<void> check_config(const Config& config) {
   const auto findings = validate(config);
   if (findings.empty()) {
     FAIRLEAD_CHECK(effective_mode(config));
+    if (config.master.empty()) return {};
+    const auto url = client::parse_server_url(config.master);
+    if (!url) return url.error().with_context("flag --master");
     return {};
   }
   std::string all;
@@ -53,18 +57,21 @@ Result<void> cleanup(const Config& config) {
 // The loop's whole life: until a signal, or until something fatal happened.
 class Run {
  public:
-  Result<void> operator()(Invocation invocation, std::string node) {
-    FAIRLEAD_TRY(access, client::access_for_node(invocation.config.client_connection.kubeconfig,
-                                                 invocation.config.master,
+  Result<void> operator()(const Invocation& invocation, std::string node) {
+    const Config& config = invocation.config;
+    FAIRLEAD_TRY(access, client::access_for_node(config.client_connection.kubeconfig, config.master,
                                                  client::Surroundings::of_process()));
     FAIRLEAD_TRY(proxy,
                  NodeProxy::create(loop_.get_executor(),
-                                   {.config = std::move(invocation.config),
+                                   {.config = config,
                                     .access = std::move(access),
                                     .node_name = std::move(node),
-                                    .config_file = std::move(invocation.config_file),
+                                    .config_file = invocation.config_file,
                                     .on_fatal = [this](const Error& error) { fail(error); }}));
     proxy_ = std::move(proxy);
+    // Nothing of this machine is changed before all that was asked for is known to be in order.
+    set_up_host(config);
+    if (invocation.init_only) return {};
     signals_.async_wait([this](const boost::system::error_code& ec, int number) {
       if (!ec) stop(number);
     });
@@ -106,7 +113,7 @@ Result<void> run_program(const std::vector<std::string>& arguments) {
     std::fputs(parsed.printout->text.c_str(), stdout);
     return {};
   }
-  Invocation& invocation = parsed.invocation;
+  const Invocation& invocation = parsed.invocation;
   FAIRLEAD_CHECK(check_config(invocation.config));
   configure_log(invocation.config);
   for (const std::string& note : invocation.notes) log::warning(note);
@@ -116,9 +123,7 @@ Result<void> run_program(const std::vector<std::string>& arguments) {
   if (invocation.cleanup) return cleanup(invocation.config);
   FAIRLEAD_TRY(host, host_name());
   FAIRLEAD_TRY(node, node_name(invocation.config, host));
-  set_up_host(invocation.config);
-  if (invocation.init_only) return {};
-  return Run()(std::move(invocation), std::move(node));
+  return Run()(invocation, std::move(node));
 }
 
 }  // namespace
