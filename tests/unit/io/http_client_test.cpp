@@ -250,6 +250,37 @@ TEST(HttpClient, HeadHasALengthButNoBody) {
   EXPECT_NE(find_header((*answer)->headers, "Content-Length"), "0");
 }
 
+// Answers one request and stays connected until the client leaves.
+Task<void> answer_and_stay(asio::ip::tcp::acceptor* acceptor, std::string wire) {
+  auto [ec, socket] = co_await acceptor->async_accept(kNoThrow);
+  if (ec) co_return;
+  const auto stream = make_plain_stream(std::move(socket));
+  std::string buffer(4096, '\0');
+  static_cast<void>(co_await stream->read_some(buffer, deadline_after(5s)));
+  std::vector<asio::const_buffer> out{asio::buffer(wire)};
+  static_cast<void>(co_await stream->write_all(std::move(out), 5s));
+  static_cast<void>(co_await stream->read_some(buffer, deadline_after(5s)));
+}
+
+// Otherwise a server (or what stands between) could answer a request before it is asked.
+TEST(HttpClient, BytesBehindAnAnswerAreNotTheNextAnswer) {
+  test::Loop loop;
+  asio::ip::tcp::acceptor acceptor(loop.context(), {asio::ip::address_v4::loopback(), 0});
+  TaskGroup group(loop.executor(), "server");
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+  group.spawn(answer_and_stay(&acceptor, head + "good" + head + "evil"));
+  auto client = client_for(&loop, Port{acceptor.local_endpoint().port()});
+  const auto first = loop.run(client->send({.target = "/1"}, 5s));
+  ASSERT_TRUE(first && *first);
+  EXPECT_EQ((*first)->body, "good");
+  group.spawn(answer_and_stay(&acceptor, head + "next"));
+  const auto second = loop.run(client->send({.target = "/2"}, 5s));
+  ASSERT_TRUE(second && *second);
+  EXPECT_EQ((*second)->body, "next");
+  client.reset();
+  loop.run(group.close());
+}
+
 struct WireCase {
   std::string name, wire;
   std::string body;  // of a good answer

@@ -207,6 +207,17 @@ TEST(HttpServer, ConnectionsAboveTheLimitAreClosedAtOnce) {
   EXPECT_EQ(answer->value_or("not empty"), "");
 }
 
+TEST(HttpServer, AConnectionThatEndedMakesRoomForTheNext) {
+  test::Loop loop;
+  TestServer server(&loop, echo, {.tls = {}, .limits = {.connections = 1}});
+  for (int i = 0; i < 3; ++i) {
+    const auto answer = loop.run(
+        raw_exchange(server.port(), {"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"}));
+    ASSERT_TRUE(answer && *answer);
+    EXPECT_EQ(testing::status_line(**answer), "HTTP/1.1 200 OK") << i;
+  }
+}
+
 TEST(HttpServer, RequestThatNeverCompletesIsDropped) {
   test::Loop loop;
   TestServer server(&loop, echo, {.tls = {}, .limits = {.header_timeout = 0s}});

@@ -77,5 +77,35 @@ TEST(Netlink, UnknownProtocolIsNamedInTheError) {
   EXPECT_THAT(socket.error().message, testing::HasSubstr("protocol 31"));
 }
 
+TEST(Netlink, GroupsOfTheConfigAreJoined) {
+  const auto socket = NetlinkSocket::create({.protocol = NETLINK_ROUTE, .groups = {RTNLGRP_LINK}});
+  ASSERT_TRUE(socket) << socket.error().message;
+  std::uint32_t joined = 0;
+  socklen_t size = sizeof joined;
+  ASSERT_EQ(::getsockopt(socket->fd(), SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, &joined, &size), 0);
+  EXPECT_EQ(joined, 1U << (RTNLGRP_LINK - 1));
+}
+
+TEST(Netlink, DatagramBeyondTheSendBufferIsNamedInTheError) {
+  auto socket = NetlinkSocket::create({.protocol = NETLINK_ROUTE});
+  ASSERT_TRUE(socket);
+  const std::vector<std::uint8_t> large(64U << 20U);
+  const auto sent = socket->send(large);
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().code, ErrorCode::Exhausted);
+  EXPECT_THAT(sent.error().message, testing::HasSubstr("send 67108864 bytes over netlink"));
+}
+
+TEST(Netlink, ReservedSendBufferHasRoomForTheDatagram) {
+  auto socket = NetlinkSocket::create({.protocol = NETLINK_ROUTE});
+  ASSERT_TRUE(socket);
+  constexpr int kWanted = 8 << 20;
+  ASSERT_TRUE(socket->reserve_send_buffer(kWanted));
+  int size = 0;
+  socklen_t length = sizeof size;
+  ASSERT_EQ(::getsockopt(socket->fd(), SOL_SOCKET, SO_SNDBUF, &size, &length), 0);
+  EXPECT_GE(size, kWanted);
+}
+
 }  // namespace
 }  // namespace fairlead::io

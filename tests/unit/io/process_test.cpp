@@ -100,6 +100,30 @@ TEST(Process, ASignalledChildSaysSo) {
   EXPECT_FALSE(child->running());
 }
 
+TEST(Process, AChildStartsWithoutOurSignalSettings) {
+  sigset_t blocked, before;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGUSR1);
+  ASSERT_EQ(::pthread_sigmask(SIG_BLOCK, &blocked, &before), 0);
+  const auto former = ::signal(SIGPIPE, SIG_IGN);
+  const auto output =
+      run_blocking({.argv = {"grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"}}, "", kPlenty);
+  ::signal(SIGPIPE, former);
+  ASSERT_EQ(::pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
+  ASSERT_TRUE(output) << output.error().message;
+  EXPECT_EQ(output->out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}
+
+TEST(Process, AssigningOverARunningChildEndsIt) {
+  auto first = Child::spawn({.argv = {"cat", "/dev/zero"}});
+  auto second = Child::spawn({.argv = {"true"}});
+  ASSERT_TRUE(first && second);
+  const pid_t pid = first->pid();
+  *first = *std::move(second);
+  EXPECT_EQ(::kill(pid, 0), -1);
+  EXPECT_EQ(errno, ESRCH);
+}
+
 TEST(NetNamespace, ChangesOnlyTheThreadThatEntersIt) {
   const auto ns = NetNamespace::create();
   if (!ns && ns.error().code == ErrorCode::Forbidden) GTEST_SKIP() << ns.error().message;
