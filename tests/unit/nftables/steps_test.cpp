@@ -151,7 +151,12 @@ TEST(NftablesSteps, SlotGoesAfterNothingLeadsToItAnyMore) {
 }
 
 TEST(NftablesSteps, ChainHasRulesBeforeAnythingLeadsToIt) {
-  const Walk grows = walk(one_service({kA, kB}), one_service({kA, kB, kC}));
+  plan::Pool pool;  // the largest whose chains are ready
+  for (std::uint64_t i = 0; i < kReadySizes; ++i)
+    pool.push_back({.address = ip("10.0.3.0").plus(i), .port = Port{8080}});
+  plan::Pool larger = pool;
+  larger.push_back(remote("10.0.4.0"));
+  const Walk grows = walk(one_service(pool), one_service(larger));
   EXPECT_EQ(grows.steps.size(), 2U);
   EXPECT_THAT(grows.troubles, IsEmpty());
 }

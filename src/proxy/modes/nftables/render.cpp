@@ -246,8 +246,10 @@ void emit_chains(const std::vector<Chain>& chains, IpFamily family, OperationSin
   }
 }
 
-// Is `name` the chain that does nothing but pick one of the shape's slots at random?
-bool is_plain_pick_of(const Shape& shape, const std::string& name) {
+// Is `name` one of the shape's chains of one or two rules, of which there can only be as many as
+// there are sizes of pools?
+bool is_lasting(const Shape& shape, const std::string& name) {
+  if (shape.general && shape.general->sticky.count() == 0 && !shape.short_circuit) return true;
   return std::ranges::any_of(std::array{shape.general, shape.short_circuit}, [&](const auto& pick) {
     return pick && pick->sticky.count() == 0 && pick->chain_name() == name;
   });
@@ -321,18 +323,24 @@ void Renderer::count(const ServicePlan& service) {
   }
 }
 
-// The picks a small pool may come to need, of each kind in use.
-void Renderer::keep_picks_ready() {
-  std::set<std::pair<bool, bool>> kinds;
+// The chains small pools may come to need, of each kind in use.
+void Renderer::keep_small_pools_ready() {
+  std::set<Shape> kinds;
+  const auto note = [&](plan::Masquerade masquerade, std::optional<Pick> pick) {
+    if (!pick || pick->sticky.count() > 0) return;
+    pick->size = 0;
+    kinds.insert({.masquerade = masquerade, .general = pick});
+  };
   for (const auto& [name, chain] : chains_) {
-    for (const auto& pick : {chain.shape.general, chain.shape.short_circuit}) {
-      if (pick && pick->sticky.count() == 0) kinds.emplace(pick->node_port, pick->local);
-    }
+    const Shape& shape = chain.shape;
+    note(shape.short_circuit ? plan::Masquerade::Never : shape.masquerade, shape.general);
+    note(plan::Masquerade::Never, shape.short_circuit);
   }
-  for (const auto& [node_port, local] : kinds) {
-    for (std::uint32_t size = 1; size <= kReadyPicks; ++size) {
-      const Shape shape{.general = Pick{.node_port = node_port, .local = local, .size = size}};
-      chains_.try_emplace(shape.chain_name(), CountedChain{.users = 0, .shape = shape});
+  for (Shape shape : kinds) {
+    for (std::uint32_t size = 1; size <= kReadySizes; ++size) {
+      shape.general->size = size;
+      for (const std::string& name : shape.chain_names())
+        chains_.try_emplace(name, CountedChain{.users = 0, .shape = shape});
     }
   }
 }
@@ -345,7 +353,7 @@ void Renderer::full(const plan::Plan& plan, OperationSink& out) {
   for (const auto& [key, service] : plan.services) {
     if (key.family == family_) count(*service);
   }
-  keep_picks_ready();
+  keep_small_pools_ready();
   emit(plan, out);
 }
 
@@ -456,7 +464,7 @@ void Renderer::settle_chains(Pending& pending, std::vector<Chain>& fresh,
     check(users >= 0, "no chain has fewer than no users");
     if (is_new) append_chain(fresh, change.shape, name, node_, family_);
     place->second = {.users = static_cast<std::uint32_t>(users), .shape = change.shape};
-    if (users == 0 && !is_plain_pick_of(change.shape, name)) {
+    if (users == 0 && !is_lasting(change.shape, name)) {
       chains_.erase(name);
       stale.push_back(name);
     }

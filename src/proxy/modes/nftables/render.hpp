@@ -5,10 +5,10 @@
 // difference.
 //
 // Invariant: after full(p0) and any sequence of deltas that leads to p, the table equals full(p) up
-// to the order of slots within a pool. A backend keeps its slot while it stays, except that the
-// last ones move into gaps, so that a change of one backend costs at most three slot elements
-// whatever the size of the pool. Owner: NftablesMode. After operations were rendered but not
-// applied, only full() is valid again.
+// to the order of slots within a pool and to chains nobody uses (kReadySizes). A backend keeps its
+// slot while it stays, except that the last ones move into gaps, so that a change of one backend
+// costs at most three slot elements whatever the size of the pool. Owner: NftablesMode. After
+// operations were rendered but not applied, only full() is valid again.
 #pragma once
 
 #include <map>
@@ -29,10 +29,11 @@ struct Layout {
   plan::Pool local;
   bool operator==(const Layout&) const = default;
 };
-// The kernel looks at every element of a map when another chain begins to use it, so a pick made
-// late costs what the whole cluster costs (14 ms for 100,000 slots). Picks of these sizes are
-// therefore made with the table, while its maps are empty, and any other stays once it was made.
-inline constexpr std::uint32_t kReadyPicks = 16;
+// The kernel looks at every element of a map when another chain begins to use it, so a chain made
+// late costs what the whole cluster costs (14 ms for 100,000 slots). Those for pools of up to this
+// size are therefore made with the table, while its maps are empty, and any other stays once it was
+// made; except those of affinity and of short cuts, of which there could be too many.
+inline constexpr std::uint32_t kReadySizes = 16;
 
 // `pool` arranged so that as many backends as possible keep the place they have in `before`.
 plan::Pool keep_places(const plan::Pool& before, const plan::Pool& pool);
@@ -89,7 +90,7 @@ class Renderer {
   Layout layout_of(const plan::ServicePlan& service) const;
   void remember(const plan::ServicePlan& service, Layout layout);
   void count(const plan::ServicePlan& service);
-  void keep_picks_ready();
+  void keep_small_pools_ready();
   void emit(const plan::Plan& plan, OperationSink& out) const;
   void change(const plan::ServiceChange& change, Pending& pending);
   std::vector<std::vector<Operation>> finish(Pending pending);
