@@ -2,13 +2,16 @@
 // they make. Errors name the flag and the value.
 #pragma once
 
-#include <CLI/App.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "apiserver/server.hpp"
 #include "base/error.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace fairlead::cli {
 

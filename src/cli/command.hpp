@@ -1,10 +1,14 @@
 // A sub-command of `fairlead`: described to CLI11, then run. What it returns is the exit code.
 #pragma once
 
-#include <CLI/App.hpp>
 #include <functional>
+#include <string>
 
 #include "base/error.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace fairlead::cli {
 

@@ -264,8 +264,8 @@ void PacketScenario::send_into_silence(const std::vector<const Expectation*>& si
 void PacketScenario::run(const Step& step) {
   change(step);
   if (HasFatalFailure()) return;
-  // The only sleep: the kernel's own time-outs cannot be faked.
-  if (step.idle > 0ms) std::this_thread::sleep_for(step.idle);
+  if (step.idle > 0ms)
+    std::this_thread::sleep_for(step.idle);  // sleeps: the kernel's time-outs cannot be faked
   if (const auto command = step.tamper.find(GetParam().mode); command != step.tamper.end())
     tamper(command->second);
   if (const auto rules = step.rules.find(GetParam().mode); rules != step.rules.end()) {
