@@ -116,6 +116,7 @@ Result<void> change(Cluster& cluster, ProxyUnderTest& proxy,
 
 struct ChangesOfASize {
   Changes endpoint_removed, endpoint_added, service_added, service_removed;
+  double restart = 0;  // milliseconds: everything programmed over the table that is there
 };
 
 Result<ChangesOfASize> measure_changes(Cluster& cluster, ClusterSize size) {
@@ -138,6 +139,10 @@ Result<ChangesOfASize> measure_changes(Cluster& cluster, ClusterSize size) {
                           slice_line(Change::Deleted, service, size.endpoints),
                           out.service_removed));
   }
+  FAIRLEAD_TRY(restarted, ProxyUnderTest::create(&cluster.model()));
+  cluster.model().mark_all_dirty();
+  FAIRLEAD_TRY(anew, restarted->sync());
+  out.restart = ms(anew.total());
   return out;
 }
 
@@ -230,6 +235,8 @@ Result<ChangesOfASize> run_size(ClusterSize size, Report& report) {
   print("endpoint added", changes->endpoint_added, report);
   print("service added", changes->service_added, report);
   print("service removed", changes->service_removed, report);
+  report.note("restart: all of it over the table that is there",
+              fmt::format("{:.1f} ms", changes->restart));
   return *std::move(changes);
 }
 
