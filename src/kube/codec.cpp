@@ -4,7 +4,10 @@
 
 #include <simdjson.h>
 
+#include <concepts>
 #include <limits>
+
+#include "kube/status_code.hpp"
 
 namespace fairlead::kube {
 namespace {
@@ -112,16 +115,9 @@ class Cursor {
 // read(cursor, target): one overload a type; every struct is a list of fields.
 void read(const Cursor& c, std::string& out) { out = c.text(); }
 void read(const Cursor& c, bool& out) { out = c.boolean(); }
-void read(const Cursor& c, std::int32_t& out) {
-  out = static_cast<std::int32_t>(c.integer(std::numeric_limits<std::int32_t>::min(),
-                                            std::numeric_limits<std::int32_t>::max()));
-}
-void read(const Cursor& c, std::int64_t& out) {
-  out =
-      c.integer(std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
-}
-void read(const Cursor& c, std::uint16_t& out) {
-  out = static_cast<std::uint16_t>(c.integer(0, 65535));
+template <std::integral T>
+void read(const Cursor& c, T& out) {
+  out = static_cast<T>(c.integer(std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
 }
 void read(const Cursor& c, std::chrono::seconds& out) {
   out = std::chrono::seconds{c.integer(0, std::numeric_limits<std::int32_t>::max())};
@@ -476,47 +472,7 @@ void read(const Cursor& c, std::vector<T>& out) {
   c.each_item([&](const Cursor& item) { read(item, out.emplace_back()); });
 }
 
-// The body of a metav1.Status. Its reason is finer than its code; an unknown reason falls back to
-// the code.
-ErrorCode code_of(std::string_view reason, std::int64_t http_status) {
-  constexpr ErrorCode kByReason[] = {
-      ErrorCode::Invalid,   ErrorCode::BadRequest, ErrorCode::Unauthorized,
-      ErrorCode::Forbidden, ErrorCode::NotFound,   ErrorCode::AlreadyExists,
-      ErrorCode::Conflict,  ErrorCode::Expired,    ErrorCode::Timeout};
-  for (const ErrorCode code : kByReason) {
-    if (to_string(code) == reason) return code;
-  }
-  switch (http_status) {
-    case 400:
-      return ErrorCode::BadRequest;
-    case 401:
-      return ErrorCode::Unauthorized;
-    case 403:
-      return ErrorCode::Forbidden;
-    case 404:
-      return ErrorCode::NotFound;
-    case 409:
-      return ErrorCode::Conflict;
-    case 410:
-      return ErrorCode::Expired;
-    case 413:
-      return ErrorCode::TooLarge;
-    case 406:
-    case 415:
-      return ErrorCode::Unsupported;
-    case 422:
-      return ErrorCode::Invalid;
-    case 429:
-      return ErrorCode::Exhausted;
-    case 503:
-      return ErrorCode::Unavailable;
-    case 504:
-      return ErrorCode::Timeout;
-    default:
-      return ErrorCode::Internal;
-  }
-}
-
+// The body of a metav1.Status.
 Error read_status(const Cursor& c, std::int64_t http_status) {
   std::string message, reason;
   std::int64_t code = 0;
@@ -525,7 +481,7 @@ Error read_status(const Cursor& c, std::int64_t http_status) {
   field(c, "code", code);
   if (code == 0) code = http_status;  // absent or no number
   if (message.empty()) message = reason.empty() ? fmt::format("status {}", code) : reason;
-  return Error{.code = code_of(reason, code), .message = std::move(message)};
+  return Error{.code = status_error_code(reason, code), .message = std::move(message)};
 }
 
 std::optional<WatchEventType> event_type(std::string_view text) {
@@ -624,26 +580,21 @@ Result<WatchEvent<T>> Decoder::watch_event(std::string_view json) {
 Error Decoder::status(std::string_view json, unsigned http_status) {
   auto root = impl_->parse(json);
   if (!root)
-    return Error{.code = code_of("", http_status),
+    return Error{.code = status_error_code("", http_status),
                  .message = fmt::format("HTTP status {}", http_status)};
   Diagnosis diagnosis;
   return read_status(Cursor(*root, &diagnosis), http_status);
 }
 
-template Result<Service> Decoder::object<Service>(std::string_view);
-template Result<EndpointSlice> Decoder::object<EndpointSlice>(std::string_view);
-template Result<Pod> Decoder::object<Pod>(std::string_view);
-template Result<Node> Decoder::object<Node>(std::string_view);
-template Result<Namespace> Decoder::object<Namespace>(std::string_view);
-template Result<ObjectList<Service>> Decoder::list<Service>(std::string_view);
-template Result<ObjectList<EndpointSlice>> Decoder::list<EndpointSlice>(std::string_view);
-template Result<ObjectList<Pod>> Decoder::list<Pod>(std::string_view);
-template Result<ObjectList<Node>> Decoder::list<Node>(std::string_view);
-template Result<ObjectList<Namespace>> Decoder::list<Namespace>(std::string_view);
-template Result<WatchEvent<Service>> Decoder::watch_event<Service>(std::string_view);
-template Result<WatchEvent<EndpointSlice>> Decoder::watch_event<EndpointSlice>(std::string_view);
-template Result<WatchEvent<Pod>> Decoder::watch_event<Pod>(std::string_view);
-template Result<WatchEvent<Node>> Decoder::watch_event<Node>(std::string_view);
-template Result<WatchEvent<Namespace>> Decoder::watch_event<Namespace>(std::string_view);
+#define FAIRLEAD_INSTANTIATE(T)                                      \
+  template Result<T> Decoder::object<T>(std::string_view);           \
+  template Result<ObjectList<T>> Decoder::list<T>(std::string_view); \
+  template Result<WatchEvent<T>> Decoder::watch_event<T>(std::string_view)
+FAIRLEAD_INSTANTIATE(Service);
+FAIRLEAD_INSTANTIATE(EndpointSlice);
+FAIRLEAD_INSTANTIATE(Pod);
+FAIRLEAD_INSTANTIATE(Node);
+FAIRLEAD_INSTANTIATE(Namespace);
+#undef FAIRLEAD_INSTANTIATE
 
 }  // namespace fairlead::kube

@@ -24,14 +24,14 @@ Error at_line(const YAML::Mark& mark, std::string_view what) {
 
 // A plain scalar's JSON form under YAML 1.1 as kubectl resolves it; nullopt = it is a string.
 std::optional<std::string> resolved_plain(std::string_view text) {
-  static const std::set<std::string_view> kNull = {"", "~", "null", "Null", "NULL"};
-  static const std::set<std::string_view> kTrue = {"true", "True", "TRUE", "yes", "Yes", "YES",
-                                                   "on",   "On",   "ON",   "y",   "Y"};
-  static const std::set<std::string_view> kFalse = {"false", "False", "FALSE", "no", "No", "NO",
-                                                    "off",   "Off",   "OFF",   "n",  "N"};
-  if (kNull.contains(text)) return "null";
-  if (kTrue.contains(text)) return "true";
-  if (kFalse.contains(text)) return "false";
+  static const std::set<std::string_view> null_words = {"", "~", "null", "Null", "NULL"};
+  static const std::set<std::string_view> true_words = {"true", "True", "TRUE", "yes", "Yes", "YES",
+                                                        "on",   "On",   "ON",   "y",   "Y"};
+  static const std::set<std::string_view> false_words = {
+      "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"};
+  if (null_words.contains(text)) return "null";
+  if (true_words.contains(text)) return "true";
+  if (false_words.contains(text)) return "false";
   const std::string_view digits =
       text.starts_with('-') || text.starts_with('+') ? text.substr(1) : text;
   // One sign at most: from_chars below would take a second one.
