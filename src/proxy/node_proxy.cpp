@@ -32,15 +32,14 @@ client::ReflectorOptions reflector_options<kube::EndpointSlice>() {
 
 bool is_permission(const Error& error) { return error.code == ErrorCode::Forbidden; }
 
-Error with_advice(const Error& error) {
-  if (!is_permission(error)) return error;
-  return make_error(
-      ErrorCode::Forbidden,
-      "no permission to program the kernel's packet rules ({}): fairlead-proxy needs "
-      "CAP_NET_ADMIN; "
-      "run it as root, or give the capability: systemd AmbientCapabilities=CAP_NET_ADMIN, in a "
-      "container securityContext.capabilities.add: [NET_ADMIN]",
-      error.message);
+// The mode says what is missing; here is how a service gets it.
+Error with_advice(Error error) {
+  if (is_permission(error)) {
+    error.message +=
+        "; for a systemd unit: AmbientCapabilities=CAP_NET_ADMIN, for a container: "
+        "securityContext.capabilities.add: [NET_ADMIN]";
+  }
+  return error;
 }
 
 }  // namespace
@@ -356,10 +355,14 @@ io::Task<void> NodeProxy::Impl::watch_tamper(int fd) {
 // As kube-proxy: a write to the file, or a rename over it, ends the process; its supervisor starts
 // it anew with the new content (spec/kube-proxy 1.9).
 io::Task<void> NodeProxy::Impl::watch_config_file() {
-  const int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  if (fd < 0) co_return;
-  io::asio::posix::stream_descriptor descriptor(executor_, fd);
-  if (inotify_add_watch(fd, options_.config_file.c_str(), IN_MODIFY | IN_MOVE_SELF) < 0) co_return;
+  io::UniqueFd fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!fd ||
+      inotify_add_watch(fd.get(), options_.config_file.c_str(), IN_MODIFY | IN_MOVE_SELF) < 0) {
+    log::warning("Cannot watch the configuration file; a change needs a restart by hand",
+                 {{"file", options_.config_file}, {"err", errno_error(errno, "inotify")}});
+    co_return;
+  }
+  io::asio::posix::stream_descriptor descriptor(executor_, fd.release());
   const auto [ec] =
       co_await descriptor.async_wait(io::asio::posix::descriptor_base::wait_read, io::kNoThrow);
   if (ec) co_return;
