@@ -184,7 +184,7 @@ TEST_F(ProxyTest, KilledProxyLeavesRulesAndTheNextOneTakesThemOver) {
   // A transaction of the kernel is a "generation". Had the old rules been taken away in one and the
   // new ones put in in another, packets would have met nothing in between.
   EXPECT_THAT(generations(monitor.log()),
-              ElementsAre(AllOf(HasSubstr("delete chain ip fairlead nat-prerouting"),
+              ElementsAre(AllOf(HasSubstr("delete rule ip fairlead dispatch"),
                                 HasSubstr("add chain ip fairlead nat-prerouting"))));
 }
 
