@@ -110,7 +110,7 @@ struct Attempt {
   }
 };
 
-Attempt begin(const Send& send) {
+Attempt begin(const Send& send, Port source_port) {
   Attempt attempt;
   const bool tcp = send.protocol == Protocol::Tcp;
   attempt.fd =
@@ -121,10 +121,10 @@ Attempt begin(const Send& send) {
     return attempt;
   }
   const int fd = attempt.fd.get();
-  if (send.source) {
-    RawAddress source = to_raw({.address = *send.source});
-    if (::bind(fd, source.get(), source.size) != 0) attempt.fail(errno);
-  }
+  RawAddress source =
+      to_raw({.address = send.source.value_or(IpAddress::any(send.to.address.family())),
+              .port = source_port});
+  if (::bind(fd, source.get(), source.size) != 0) attempt.fail(errno);
   RawAddress to = to_raw(send.to);
   if (!attempt.done && ::connect(fd, to.get(), to.size) != 0 && errno != EINPROGRESS)
     attempt.fail(errno);
@@ -174,14 +174,15 @@ std::string Outcome::to_string() const {
   return "?";
 }
 
-std::vector<Outcome> send_all(const Rig& rig, const std::vector<Send>& sends,
+std::vector<Outcome> send_all(Rig& rig, const std::vector<Send>& sends,
                               std::chrono::milliseconds patience) {
   std::vector<Attempt> attempts;
   for (auto first = sends.begin(); first != sends.end();) {
     const auto last = std::find_if(first, sends.end(),
                                    [&](const Send& send) { return send.from != first->from; });
     const auto entered = rig.host(first->from).network.run([&]() -> Result<void> {
-      std::transform(first, last, std::back_inserter(attempts), begin);
+      for (auto send = first; send != last; ++send)
+        attempts.push_back(begin(*send, rig.fresh_port()));
       return {};
     });
     check(entered.has_value(), "a host of the rig can be entered");

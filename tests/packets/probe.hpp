@@ -40,7 +40,7 @@ struct Outcome {
 
 // Sends all at once and waits until each has an outcome; those without one by the deadline end in
 // Silence.
-std::vector<Outcome> send_all(const Rig& rig, const std::vector<Send>& sends,
+std::vector<Outcome> send_all(Rig& rig, const std::vector<Send>& sends,
                               std::chrono::milliseconds patience);
 
 // Whether what is said on a connection of `Outcome` still comes back.

@@ -84,10 +84,18 @@ IpAddress address(std::string_view name, IpFamily family) {
 
 constexpr std::array kFamilies = {IpFamily::V4, IpFamily::V6};
 
-// "addr add ..." for a named host on its eth0 or bridge.
-std::string add_address(const IpAddress& address, std::string_view interface) {
-  return fmt::format("addr add {}/{} dev {}{}", address, address.is_v4() ? 24 : 64, interface,
+std::string add_address(const IpPrefix& prefix, const IpAddress& address,
+                        std::string_view interface) {
+  return fmt::format("addr add {}/{} dev {}{}", address, prefix.length(), interface,
                      address.is_v4() ? "" : " nodad");
+}
+
+// Pods have no neighbours: everything goes by way of their node, so that replies of one pod to
+// another on the same bridge meet the rules again even where the kernel does not show them bridged
+// packets.
+IpPrefix subnet(std::string_view host, const IpAddress& address) {
+  if (host.starts_with("pod")) return IpPrefix::host(address);
+  return {address, address.is_v4() ? 24U : 64U};
 }
 
 std::string add_route(std::string_view to, IpFamily family, std::string_view via) {
@@ -108,34 +116,42 @@ std::vector<std::string> routes_of(std::string_view host, IpFamily family) {
     return {add_route("pods1_range", family, "node1"), add_route("pods2_range", family, "node2")};
   }
   if (host == "outside") return {add_route("everybody", family, "node1")};
-  return {add_route("everybody", family, host < "pod4" ? "bridge1" : "bridge2")};
+  const std::string_view gateway = host < "pod4" ? "bridge1" : "bridge2";
+  return {fmt::format("route add {} dev eth0", lookup(gateway, family)),
+          add_route("everybody", family, gateway)};
 }
 
 // Set in the calling thread's namespace. IPv6 may be off in ours, which new namespaces copy.
 Result<void> set_sysctls(bool router) {
   struct Setting {
     std::string_view path;
-    bool on = false;
+    std::string_view value;
+    bool may_be_missing = false;
   };
+  const std::string_view forwarding = router ? "1" : "0";
   const std::array settings = {
-      Setting{"ipv6/conf/all/disable_ipv6", false},
-      Setting{"ipv6/conf/default/disable_ipv6", false},
-      Setting{"ipv6/conf/default/accept_dad", false},
-      Setting{"ipv6/conf/default/accept_ra", false},
-      Setting{"ipv4/conf/all/rp_filter", false},
-      Setting{"ipv4/conf/default/rp_filter", false},
+      Setting{"ipv6/conf/all/disable_ipv6", "0"},
+      Setting{"ipv6/conf/default/disable_ipv6", "0"},
+      Setting{"ipv6/conf/default/accept_dad", "0"},
+      Setting{"ipv6/conf/default/accept_ra", "0"},
+      Setting{"ipv4/conf/all/rp_filter", "0"},
+      Setting{"ipv4/conf/default/rp_filter", "0"},
       // Redirects would use up the allowance of the unreachable messages that tests wait for.
-      Setting{"ipv4/conf/all/send_redirects", false},
-      Setting{"ipv4/conf/default/send_redirects", false},
-      Setting{"ipv4/icmp_ratelimit", false},
-      Setting{"ipv6/icmp/ratelimit", false},
-      Setting{"ipv4/conf/all/forwarding", router},
-      Setting{"ipv6/conf/all/forwarding", router},
+      Setting{"ipv4/conf/all/send_redirects", "0"},
+      Setting{"ipv4/conf/default/send_redirects", "0"},
+      Setting{"ipv4/icmp_ratelimit", "0"},
+      Setting{"ipv4/icmp_msgs_per_sec", "1000000", true},  // of the whole host before Linux 6.11
+      Setting{"ipv4/icmp_msgs_burst", "1000000", true},
+      Setting{"ipv6/icmp/ratelimit", "0"},
+      Setting{"ipv4/conf/all/forwarding", forwarding},
+      Setting{"ipv6/conf/all/forwarding", forwarding},
   };
   for (const Setting& setting : settings) {
-    std::ofstream file(fmt::format("/proc/sys/net/{}", setting.path));
-    file << (setting.on ? "1" : "0") << std::flush;
-    if (!file) return errno_error(errno, fmt::format("set sysctl {}", setting.path));
+    const std::string path = fmt::format("/proc/sys/net/{}", setting.path);
+    std::ofstream file(path);
+    file << setting.value << std::flush;
+    if (!file && !setting.may_be_missing)
+      return errno_error(errno, fmt::format("set sysctl {}", setting.path));
   }
   return {};
 }
@@ -153,6 +169,12 @@ std::string Rig::expand(std::string_view text, IpFamily family) {
     out += lookup(text.substr(0, end), family);
     text.remove_prefix(end + 1);
   }
+}
+
+Port Rig::fresh_port() {
+  constexpr std::uint16_t kFirstEphemeral = 32768;
+  check(next_port_ < kFirstEphemeral, "a test makes fewer flows than there are ports");
+  return Port{next_port_++};
 }
 
 IpAddress Rig::masquerade_address(const IpAddress& to) {
@@ -241,7 +263,8 @@ Result<void> Rig::wire() {
     for (const std::string_view port : ports) {
       lines.push_back(link_to(port, port));
       lines.push_back(fmt::format("link set {} master br0", port));
-      // A pod that reaches itself through a service comes back where it came from.
+      // A pod that reaches itself through a service comes back where it came from; where the bridge
+      // shows its packets to the rules it does so within the bridge.
       if (at != "lan")
         lines.push_back(fmt::format("link set {} type bridge_slave hairpin on", port));
       lines.push_back(fmt::format("link set {} up", port));
@@ -256,10 +279,12 @@ Result<void> Rig::wire() {
     if (name == "lan") continue;
     std::vector<std::string> lines{"link set eth0 up"};
     for (const auto& [family, addresses] : host.addresses) {
-      for (const IpAddress& one : addresses) lines.push_back(add_address(one, "eth0"));
+      for (const IpAddress& one : addresses)
+        lines.push_back(add_address(subnet(name, one), one, "eth0"));
       if (name.starts_with("node")) {
         const std::string bridge_name = name == "node1" ? "bridge1" : "bridge2";
-        lines.push_back(add_address(address(bridge_name, family), "br0"));
+        const IpAddress on_bridge = address(bridge_name, family);
+        lines.push_back(add_address(subnet(name, on_bridge), on_bridge, "br0"));
       }
       for (std::string& route : routes_of(name, family)) lines.push_back(std::move(route));
     }

@@ -47,6 +47,10 @@ class Rig {
   const Host& node() const { return host("node1"); }
   bool has_host(std::string_view name) const { return hosts_.contains(name); }
 
+  // A source port that no flow of this rig has had: what a flow leaves in the kernel's connection
+  // table must not decide about another one.
+  Port fresh_port();
+
   // "${name}" of scenario files: addresses and prefixes by family, see the table in rig.cpp.
   static std::string expand(std::string_view text, IpFamily family);
   // The address node1 gives to masqueraded packets that leave for `to`.
@@ -71,6 +75,7 @@ class Rig {
 
   std::map<std::string, Host, std::less<>> hosts_;
   std::unique_ptr<EchoServers> echo_;
+  std::uint16_t next_port_ = 10000;
 };
 
 }  // namespace fairlead::packets
