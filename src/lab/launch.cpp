@@ -45,8 +45,10 @@ std::string outer_pid() {
 }
 
 Result<void> mount_proc() {
-  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    return errno_error(errno, "make the lab's mounts private");
+  // Only /proc is mounted over, so only it must not be shared with the namespace we come from ("/"
+  // is no mount point in a chroot).
+  if (::mount("none", "/proc", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return errno_error(errno, "make the lab's /proc private");
   if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
     return errno_error(errno, "mount /proc of the lab");
   return {};
