@@ -95,6 +95,7 @@ struct Case {
   IpFamily family = IpFamily::V4;
   unsigned seed = 0;
 };
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest asks for this name
 void PrintTo(const Case& value, std::ostream* out) { *out << "seed " << value.seed; }
 
 class RandomPackets : public RigTest, public ::testing::WithParamInterface<Case> {

@@ -109,15 +109,15 @@ std::string with_port(const std::string& backend) {
 }
 
 void read_expect(Fields& fields, Expectation& out) {
-  static const std::map<std::string, Expect> kWords = {{"refused", Expect::Refused},
-                                                       {"dropped", Expect::Dropped},
-                                                       {"leaked", Expect::Leaked},
-                                                       {"closed", Expect::Closed}};
+  static const std::map<std::string, Expect> words = {{"refused", Expect::Refused},
+                                                      {"dropped", Expect::Dropped},
+                                                      {"leaked", Expect::Leaked},
+                                                      {"closed", Expect::Closed}};
   const auto value = fields.take("expect");
   if (!value) return fields.fail("expect", "is missing");
   if (const auto* word = value->if_string()) {
-    const auto found = kWords.find(std::string(*word));
-    if (found == kWords.end()) return fields.fail("expect", "no known outcome");
+    const auto found = words.find(std::string(*word));
+    if (found == words.end()) return fields.fail("expect", "no known outcome");
     out.expect = found->second;
     return;
   }

@@ -40,6 +40,7 @@ struct Case {
     return out;
   }
 };
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest asks for this name
 void PrintTo(const Case& value, std::ostream* out) { *out << value.name(); }
 
 std::filesystem::path scenario_folder() {

@@ -52,8 +52,9 @@ bool is_entry(const Element& element) {
 // Whether the slots that `chain` may choose from are all there for the frontend, and with affinity
 // what each slot's token means.
 bool can_be_served(const Table& table, const Key& frontend, const std::string& chain) {
-  static const std::regex kPick("(node-port-)?pick-(local-)?([0-9]+)(-sticky-[0-9]+s)?");
-  for (std::sregex_iterator pick(chain.begin(), chain.end(), kPick), end; pick != end; ++pick) {
+  static const std::regex pick_names("(node-port-)?pick-(local-)?([0-9]+)(-sticky-[0-9]+s)?");
+  for (std::sregex_iterator pick(chain.begin(), chain.end(), pick_names), end; pick != end;
+       ++pick) {
     const bool node_port = (*pick)[1].matched;
     const bool sticky = (*pick)[4].matched;
     const std::uint32_t base = (*pick)[2].matched ? kLocalSlotBase : 0;
@@ -134,18 +135,22 @@ plan::Plan one_service(plan::Pool pool, std::vector<IpPrefix> ranges = {}) {
   return plan;
 }
 
-const plan::Backend kA = remote("10.0.0.1");
-const plan::Backend kB = remote("10.0.0.2");
-const plan::Backend kC = remote("10.0.0.3");
+const plan::Backend backend_a = remote("10.0.0.1");
+const plan::Backend backend_b = remote("10.0.0.2");
+const plan::Backend backend_c = remote("10.0.0.3");
 
 TEST(NftablesSteps, FrequentChangesAreOneStep) {
-  EXPECT_EQ(walk(one_service({kA}), one_service({kA, kB})).steps.size(), 1U) << "grows";
-  EXPECT_EQ(walk(one_service({kA, kB}), one_service({kA, kC})).steps.size(), 1U) << "replaced";
-  EXPECT_EQ(walk(one_service({}), one_service({kA})).steps.size(), 2U) << "refusals go last";
+  EXPECT_EQ(walk(one_service({backend_a}), one_service({backend_a, backend_b})).steps.size(), 1U)
+      << "grows";
+  EXPECT_EQ(
+      walk(one_service({backend_a, backend_b}), one_service({backend_a, backend_c})).steps.size(),
+      1U)
+      << "replaced";
+  EXPECT_EQ(walk(one_service({}), one_service({backend_a})).steps.size(), 2U) << "refusals go last";
 }
 
 TEST(NftablesSteps, SlotGoesAfterNothingLeadsToItAnyMore) {
-  const Walk shrinks = walk(one_service({kA, kB}), one_service({kA}));
+  const Walk shrinks = walk(one_service({backend_a, backend_b}), one_service({backend_a}));
   EXPECT_EQ(shrinks.steps.size(), 2U);
   EXPECT_THAT(shrinks.troubles, IsEmpty());
 }
@@ -170,7 +175,7 @@ bool has_element(const std::vector<Operation>& step, SetId set) {
 
 TEST(NftablesSteps, AddressIsRestrictedBeforeItLeadsAnywhere) {
   const plan::Plan none = empty_plan();
-  const Walk made = walk(none, one_service({kA}, {cidr("192.0.2.0/24")}));
+  const Walk made = walk(none, one_service({backend_a}, {cidr("192.0.2.0/24")}));
   ASSERT_EQ(made.steps.size(), 2U);
   EXPECT_TRUE(has_element(made.steps[0], SetId::Firewalled));
   EXPECT_TRUE(has_element(made.steps[0], SetId::AllowedSources));
@@ -178,8 +183,8 @@ TEST(NftablesSteps, AddressIsRestrictedBeforeItLeadsAnywhere) {
 }
 
 TEST(NftablesSteps, OverlappingRangesAreExchangedInOneStep) {
-  const Walk changed = walk(one_service({kA}, {cidr("192.0.2.0/24")}),
-                            one_service({kA}, {cidr("192.0.2.0/25"), cidr("192.0.3.0/24")}));
+  const Walk changed = walk(one_service({backend_a}, {cidr("192.0.2.0/24")}),
+                            one_service({backend_a}, {cidr("192.0.2.0/25"), cidr("192.0.3.0/24")}));
   EXPECT_EQ(changed.steps.size(), 1U);
 }
 
