@@ -74,9 +74,13 @@ struct Failure {
   int error = 0;
   int step = 0;  // index of kSteps
 };
-constexpr std::array kSteps = {"set the death signal of", "start a session for",
-                               "enter the namespace of",  "redirect the files of",
-                               "change the directory of", "execute"};
+constexpr std::array kSteps = {"set the death signal of",
+                               "start a session for",
+                               "enter the namespace of",
+                               "change the root of",
+                               "redirect the files of",
+                               "change the directory of",
+                               "execute"};
 
 [[noreturn]] void fail_child(int report_fd, int step) {
   const Failure failure{.error = errno, .step = step};
@@ -104,6 +108,8 @@ bool redirect(int from, int to) {
   for (const int ns : command.namespaces) {
     if (::setns(ns, 0) != 0) fail_child(report_fd, 2);
   }
+  if (command.root && (::fchdir(*command.root) != 0 || ::chroot(".") != 0))
+    fail_child(report_fd, 3);
   const std::array<int, 3> wanted = {command.stdin_fd.value_or(null_fd),
                                      command.stdout_fd.value_or(STDOUT_FILENO),
                                      command.stderr_fd.value_or(STDERR_FILENO)};
@@ -114,16 +120,16 @@ bool redirect(int from, int to) {
                    : wanted[i];
   }
   for (std::size_t i = 0; i < moved.size(); ++i) {
-    if (moved[i] < 0 || !redirect(moved[i], static_cast<int>(i))) fail_child(report_fd, 3);
+    if (moved[i] < 0 || !redirect(moved[i], static_cast<int>(i))) fail_child(report_fd, 4);
   }
   if (!command.working_directory.empty() && ::chdir(command.working_directory.c_str()) != 0)
-    fail_child(report_fd, 4);
+    fail_child(report_fd, 5);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
   ::execve(image.program.c_str(), image.argv.data(), image.envp.data());
-  fail_child(report_fd, 5);
+  fail_child(report_fd, 6);
 }
 
 ExitStatus to_exit_status(const siginfo_t& info) {

@@ -21,6 +21,7 @@ struct Command {
   std::map<std::string, std::string> env;  // added to (or replacing in) our environment
   std::string working_directory;           // empty = ours
   std::vector<int> namespaces;             // descriptors to setns() in the child, in order
+  std::optional<int> root;                 // then a directory to chroot() into
   std::optional<int> stdin_fd, stdout_fd, stderr_fd;  // default: /dev/null, inherited, inherited
   bool new_session = false;                           // setsid()
   int death_signal =

@@ -41,7 +41,7 @@ Result<io::UniqueFd> duplicate(int fd) {
   return copy;
 }
 
-Result<io::UniqueFd> open_own_namespace(const char* path) {
+Result<io::UniqueFd> open_own(const char* path) {
   io::UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
   if (!fd) return errno_error(errno, fmt::format("open {}", path));
   return fd;
@@ -240,7 +240,8 @@ Result<ControlAnswer> Lab::answer(const std::string& request) {
   return make_error(ErrorCode::BadRequest, "this lab does not know the request \"{}\"", request);
 }
 
-// "client", "router", "node/NAME" or a pod: descriptors for setns(), the PID namespace last.
+// "client", "router", "node/NAME" or a pod: descriptors for setns(), then the PID namespace and
+// the root directory.
 Result<ControlAnswer> Lab::enter(const std::string& where) const {
   std::vector<int> spaces;
   constexpr std::string_view kNode = "node/";
@@ -272,8 +273,8 @@ Result<ControlAnswer> Lab::enter(const std::string& where) const {
     FAIRLEAD_TRY(copy, duplicate(fd));
     out.descriptors.push_back(std::move(copy));
   }
-  for (const char* path : {"/proc/self/ns/mnt", "/proc/self/ns/pid"}) {
-    FAIRLEAD_TRY(own, open_own_namespace(path));
+  for (const char* path : {"/proc/self/ns/mnt", "/proc/self/ns/pid", "/"}) {
+    FAIRLEAD_TRY(own, open_own(path));
     out.descriptors.push_back(std::move(own));
   }
   return out;

@@ -246,13 +246,16 @@ Result<io::ExitStatus> run_inside(const StatePaths& paths, const std::string& pl
                                   std::vector<std::string> argv) {
   FAIRLEAD_TRY(client, ControlClient::connect(paths.socket()));
   FAIRLEAD_TRY(spaces, client.ask("enter " + place));
-  check(!spaces.descriptors.empty(), "the PID namespace comes last");
+  check(spaces.descriptors.size() > 2, "the PID namespace and the root directory come last");
+  // Entering a mount namespace leads to its root, which is not ours if we live in a chroot.
+  const io::UniqueFd root = std::move(spaces.descriptors.back());
+  spaces.descriptors.pop_back();
   // Of a PID namespace our children become members, not we.
   if (::setns(spaces.descriptors.back().get(), CLONE_NEWPID) != 0)
     return privilege_error(errno, "enter the lab's PID namespace");
   spaces.descriptors.pop_back();
   std::error_code ec;
-  io::Command command{.argv = std::move(argv)};
+  io::Command command{.argv = std::move(argv), .root = root.get()};
   command.working_directory = std::filesystem::current_path(ec).string();
   for (const io::UniqueFd& fd : spaces.descriptors) command.namespaces.push_back(fd.get());
   return run_in_foreground(std::move(command));
