@@ -43,7 +43,7 @@ SocketAddress peer_address(const Endpoint& endpoint) {
 class Echo {
  public:
   explicit Echo(const EchoConfig& config)
-      : config_(config), tasks_(loop_.get_executor(), "echo"), stop_(loop_.get_executor()) {}
+      : config_(config), signals_(loop_, SIGTERM, SIGINT), tasks_(loop_.get_executor(), "echo") {}
 
   Result<void> run();
 
@@ -60,10 +60,10 @@ class Echo {
 
   EchoConfig config_;
   asio::io_context loop_{1};
+  asio::signal_set signals_;  // caught before anybody can find us
   std::vector<std::unique_ptr<tcp::acceptor>> acceptors_;
   std::vector<std::unique_ptr<udp::socket>> datagram_sockets_;
   io::TaskGroup tasks_;
-  io::Event stop_;
   bool leaving_ = false;
 };
 
@@ -177,8 +177,7 @@ io::Task<void> Echo::answer_datagrams(udp::socket* socket) {
 }
 
 io::Task<void> Echo::live() {
-  asio::signal_set signals(loop_, SIGTERM, SIGINT);
-  const auto [ec, signal] = co_await signals.async_wait(io::kNoThrow);
+  const auto [ec, signal] = co_await signals_.async_wait(io::kNoThrow);
   leaving_ = true;
   if (signal == SIGTERM && config_.linger.count() > 0) co_await io::sleep_for(config_.linger);
   co_await tasks_.close();

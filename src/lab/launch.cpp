@@ -35,7 +35,6 @@ Error privilege_error(int err, std::string_view what) {
 }
 
 // ---- the supervisor's process
-// ---------------------------------------------------------------------------
 
 // The supervisor's process id as the caller's namespace counts: the /proc mounted so far shows it.
 std::string outer_pid() {
@@ -94,7 +93,6 @@ Result<void> supervise(const LabConfig& config, const io::UniqueFd& pipe) {
 }
 
 // ---- init
-// ---------------------------------------------------------------------------------------------
 
 // Reaps whatever is left to it; ends with the supervisor, and the kernel ends the rest.
 [[noreturn]] void reap_until_end_of(pid_t supervisor) {
@@ -190,7 +188,6 @@ void reap_children() {
 }
 
 // ---- asking
-// ------------------------------------------------------------------------------------------
 
 Result<std::string> status(const StatePaths& paths) {
   FAIRLEAD_TRY(client, ControlClient::connect(paths.socket()));
@@ -219,7 +216,6 @@ Result<std::string> read_logs(const StatePaths& paths, const std::string& pod,
 }
 
 // ---- entering
-// ----------------------------------------------------------------------------------------
 
 Result<io::ExitStatus> run_in_foreground(io::Command command) {
   sigset_t handled, before;

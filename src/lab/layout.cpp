@@ -32,8 +32,7 @@ Result<Layout> lay_out(unsigned nodes) {
   out.router = plus(out.lan, 1, 1);
   out.client = plus(out.lan, 100, 0x100);
   for (unsigned i = 1; i <= nodes; ++i) {
-    // The last group of the v6 address reads like the v4 address' last byte: node 1 is .11 and
-    // ::11.
+    // The v6 address reads like the v4 address' last byte: node 1 is .11 and ::11.
     const unsigned last = 10 + i;
     const auto index = static_cast<std::uint16_t>(i);
     NodeLayout node{.name = fmt::format("node{}", i),

@@ -30,8 +30,7 @@ struct NodeLayout {
 
 struct Layout {
   DualPrefix lan, all_pods, services;
-  DualPrefix
-      balancers;  // external and load-balancer addresses: the client routes them to the nodes
+  DualPrefix balancers;  // external addresses: the client routes them to the nodes
   DualAddress router, client;
   std::vector<NodeLayout> nodes;
 };

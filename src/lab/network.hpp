@@ -2,8 +2,7 @@
 //
 //   router ── bridge lan ─┬─ node1 ── one veth a pod (routed, no bridge: every packet between pods
 //                         ├─ node2    passes the node's own tables, also between pods of one node)
-//                         └─ client   (outside: routes only external addresses, to all nodes in
-//                         turn)
+//                         └─ client   (outside: routes external addresses to all nodes in turn)
 //
 // Owned by the supervisor; loop thread only (namespaces are entered on short-lived threads).
 // Everything dies with the last descriptor and process; nothing has a name outside. Never touches

@@ -43,6 +43,11 @@ kube::NamespacedName PodWorker::key() const {
   return {.namespace_ = pod_.metadata.namespace_, .name = pod_.metadata.name};
 }
 
+// A host name has at most 63 characters, a pod's name more.
+std::string PodWorker::hostname() const {
+  return pod_.hostname.empty() ? pod_.metadata.name.substr(0, 63) : pod_.hostname;
+}
+
 void PodWorker::log_failure(std::string_view what, const Error& error) const {
   log::warning(what, {{"pod", key().to_string()}, {"node", node_->layout.name}, {"err", error}});
 }
@@ -77,6 +82,9 @@ io::Task<void> PodWorker::run() {
     co_await wake_.wait_until(next);
   }
   co_await tasks_.close();
+  for (const auto& child : children_) {
+    if (child) ::kill(-child->pid(), SIGKILL);  // with what it started
+  }
   children_.clear();
   if (sandbox_) {
     if (const auto done = sandbox_->tear_down(); !done)
@@ -88,12 +96,11 @@ io::Task<void> PodWorker::run() {
 
 bool PodWorker::set_up() {
   if (sandbox_ || machine_.terminating()) return sandbox_.has_value();
-  auto sandbox = Sandbox::create(
-      {.network = node_->network,
-       .addresses = &node_->addresses,
-       .layout = &node_->layout,
-       .hostname = pod_.hostname.empty() ? pod_.metadata.name.substr(0, 63) : pod_.hostname,
-       .host_network = pod_.host_network});
+  auto sandbox = Sandbox::create({.network = node_->network,
+                                  .addresses = &node_->addresses,
+                                  .layout = &node_->layout,
+                                  .hostname = hostname(),
+                                  .host_network = pod_.host_network});
   if (!sandbox) {
     log_failure("Could not make a pod's network, trying again", sandbox.error());
     return false;
@@ -121,7 +128,7 @@ bool PodWorker::perform_all(const std::vector<PodAction>& actions) {
 
 Result<io::Command> PodWorker::command_for(ContainerIndex container) const {
   ContainerSurroundings surroundings = node_->containers;
-  surroundings.hostname = pod_.metadata.name;
+  surroundings.hostname = hostname();
   FAIRLEAD_TRY(command, container_command(machine_.spec(container), surroundings));
   command.namespaces = sandbox_->namespaces();
   return command;

@@ -57,6 +57,7 @@ class PodWorker {
   Result<io::Command> command_for(ContainerIndex container) const;
   Instant now() const { return Instant::of(*node_->clock); }
   kube::NamespacedName key() const;
+  std::string hostname() const;
   void log_failure(std::string_view what, const Error& error) const;
 
   NodeSurroundings* node_;
