@@ -81,15 +81,7 @@ Result<io::UniqueFd> bind_udp(Port port) {
 
 Result<void> Echo::listen() {
   const IpAddress everywhere = IpAddress::any(IpFamily::V6);
-  for (const Port port : config_.tcp) {
-    FAIRLEAD_TRY(fd, io::listen_tcp({.address = everywhere, .port = port}));
-    auto acceptor = std::make_unique<tcp::acceptor>(loop_);
-    error_code ec;
-    acceptor->assign(tcp::v6(), fd.release(), ec);
-    check(!ec, "a fresh socket can be used");
-    tasks_.spawn(accept(acceptor.get()));
-    acceptors_.push_back(std::move(acceptor));
-  }
+  // TCP last: who can connect (a readiness probe, say) may send datagrams too.
   for (const Port port : config_.udp) {
     FAIRLEAD_TRY(fd, bind_udp(port));
     auto socket = std::make_unique<udp::socket>(loop_);
@@ -98,6 +90,15 @@ Result<void> Echo::listen() {
     check(!ec, "a fresh socket can be used");
     tasks_.spawn(answer_datagrams(socket.get()));
     datagram_sockets_.push_back(std::move(socket));
+  }
+  for (const Port port : config_.tcp) {
+    FAIRLEAD_TRY(fd, io::listen_tcp({.address = everywhere, .port = port}));
+    auto acceptor = std::make_unique<tcp::acceptor>(loop_);
+    error_code ec;
+    acceptor->assign(tcp::v6(), fd.release(), ec);
+    check(!ec, "a fresh socket can be used");
+    tasks_.spawn(accept(acceptor.get()));
+    acceptors_.push_back(std::move(acceptor));
   }
   return {};
 }
