@@ -157,9 +157,9 @@ FieldErrors validate_port(const Document& port, const std::string& field, bool n
 }
 
 FieldErrors validate_ports(const Document& service) {
-  static const array kNone;
+  static const array none;
   const array* list = array_at(service, "spec.ports");
-  const array& ports = list == nullptr ? kNone : *list;
+  const array& ports = list == nullptr ? none : *list;
   const bool optional = is_headless(service) || type_of(service) == "ExternalName";
   if (ports.empty() && !optional) return {required("spec.ports")};
   FieldErrors errors;

@@ -109,7 +109,7 @@ PortList ports_for(const Service& service, const Pod& pod) {
     if (const auto number = resolve_target_port(port, pod)) {
       ports.push_back({.name = port.name,
                        .protocol = port.protocol,
-                       .port = *number,
+                       .port = number,
                        .app_protocol = port.app_protocol});
     }
   }

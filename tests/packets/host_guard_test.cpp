@@ -56,7 +56,7 @@ class HostGuard : public ::testing::Environment {
   std::map<std::string, std::string> before_;
 };
 
-const auto* const guard = ::testing::AddGlobalTestEnvironment(new HostGuard);
+const auto* const kGuard = ::testing::AddGlobalTestEnvironment(new HostGuard);
 
 }  // namespace
 }  // namespace fairlead::packets

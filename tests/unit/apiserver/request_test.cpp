@@ -115,10 +115,10 @@ TEST(Negotiate, RefusesWhatItDoesNotSpeak) {
 }
 
 ApiResult<ListOptions> options(std::string_view query) {
-  static const TestWidgets kStrategy;
+  static const TestWidgets strategy;
   const auto url = io::parse_target(fmt::format("/x?{}", query));
   if (!url) return bad_request(url.error().message);
-  return parse_list_options(*url, kStrategy, "ns");
+  return parse_list_options(*url, strategy, "ns");
 }
 
 TEST(ListOptions, AreReadFromTheQuery) {

@@ -69,11 +69,11 @@ TEST(Discovery, AnUnchangedDocumentIs304) {
 }
 
 ObjectPtr widget(std::string_view name) {
-  static const TestWidgets kStrategy;
+  static const TestWidgets strategy;
   const std::string stored = fmt::format(
       R"({{"kind":"Widget","apiVersion":"test.io/v1","metadata":{{"name":"{}","namespace":"a"}},"spec":{{"colour":"red"}}}})",
       name);
-  return *make_cached_object(kStrategy, "/registry/widgets/a/" + std::string(name), stored, 7);
+  return *make_cached_object(strategy, "/registry/widgets/a/" + std::string(name), stored, 7);
 }
 
 TEST(Encode, ListsAreTheStoredObjectsJoined) {

@@ -48,23 +48,23 @@ std::string learnt() {
   return out;
 }
 
-const plan::Backend stays = remote("10.0.0.1");
-const plan::Backend leaves = remote("10.0.0.2");
+const plan::Backend kStays = remote("10.0.0.1");
+const plan::Backend kLeaves = remote("10.0.0.2");
 
 void expect_forgotten(bool by_restart) {
   auto mode = create({});
   ASSERT_TRUE(mode) << mode.error().message;
-  const plan::Plan before = sticky_plan({stays, leaves});
+  const plan::Plan before = sticky_plan({kStays, kLeaves});
   ASSERT_TRUE((*mode)->apply_full(before));
-  learn("192.0.2.1", stays);
-  learn("192.0.2.2", leaves);
-  learn("192.0.2.3", leaves);
+  learn("192.0.2.1", kStays);
+  learn("192.0.2.2", kLeaves);
+  learn("192.0.2.3", kLeaves);
 
-  const plan::Plan after = sticky_plan({stays});
+  const plan::Plan after = sticky_plan({kStays});
   const auto applied =
       by_restart ? (*mode)->apply_full(after) : (*mode)->apply(after, plan::diff(before, after));
   ASSERT_TRUE(applied) << applied.error().message;
-  EXPECT_THAT(learnt(), ::testing::HasSubstr(pair_text("192.0.2.1", stays)));
+  EXPECT_THAT(learnt(), ::testing::HasSubstr(pair_text("192.0.2.1", kStays)));
   EXPECT_THAT(learnt(), ::testing::Not(::testing::HasSubstr("192.0.2.2")));
   EXPECT_THAT(learnt(), ::testing::Not(::testing::HasSubstr("192.0.2.3")));
 }
@@ -79,15 +79,15 @@ TEST(NftablesAffinity, BackendThatLeftBeforeARestartIsForgottenByIt) {
 
 TEST(NftablesAffinity, OnlyBackendsOfServicesWithAffinityAreLookedFor) {
   plan::Plan before = empty_plan();
-  put(before, simple_service("web", "10.96.0.1", {stays, leaves}));
+  put(before, simple_service("web", "10.96.0.1", {kStays, kLeaves}));
   plan::Plan after = empty_plan();
-  put(after, simple_service("web", "10.96.0.1", {stays}));
+  put(after, simple_service("web", "10.96.0.1", {kStays}));
   EXPECT_THAT(departed(plan::diff(before, after), IpFamily::V4), ::testing::IsEmpty());
   EXPECT_THAT(
-      departed(plan::diff(sticky_plan({stays, leaves}), sticky_plan({stays})), IpFamily::V4),
-      ::testing::ElementsAre(token_of(leaves)));
-  EXPECT_THAT(departed(plan::diff(sticky_plan({leaves}), empty_plan()), IpFamily::V4),
-              ::testing::ElementsAre(token_of(leaves)));
+      departed(plan::diff(sticky_plan({kStays, kLeaves}), sticky_plan({kStays})), IpFamily::V4),
+      ::testing::ElementsAre(token_of(kLeaves)));
+  EXPECT_THAT(departed(plan::diff(sticky_plan({kLeaves}), empty_plan()), IpFamily::V4),
+              ::testing::ElementsAre(token_of(kLeaves)));
 }
 
 }  // namespace

@@ -152,18 +152,19 @@ Plan example_plan() {
 }
 
 Plan large_plan(int services, int backends) {
+  const auto offset = [](int n) { return static_cast<std::uint64_t>(n); };
   Plan plan;
   plan.nodes[IpFamily::V4] = node_settings(IpFamily::V4);
   for (int s = 0; s < services; ++s) {
     Pool pool;
     for (int b = 0; b < backends; ++b) {
-      pool.push_back({.address = ip("10.0.0.0").plus(static_cast<std::uint64_t>(s * backends + b)),
+      pool.push_back({.address = ip("10.0.0.0").plus(offset(s) * offset(backends) + offset(b)),
                       .port = Port{8080}});
     }
     put(plan, {.key = key(fmt::format("service-{:05}", s)),
                .cluster_pool = std::move(pool),
                .frontends = {{.kind = FrontendKind::ClusterIp,
-                              .address = ip("10.96.0.0").plus(static_cast<std::uint64_t>(s + 1)),
+                              .address = ip("10.96.0.0").plus(offset(s) + 1),
                               .port = Port{80},
                               .target = Target::ClusterPool,
                               .masquerade = Masquerade::OffCluster}}});

@@ -135,22 +135,22 @@ plan::Plan one_service(plan::Pool pool, std::vector<IpPrefix> ranges = {}) {
   return plan;
 }
 
-const plan::Backend backend_a = remote("10.0.0.1");
-const plan::Backend backend_b = remote("10.0.0.2");
-const plan::Backend backend_c = remote("10.0.0.3");
+const plan::Backend kBackendA = remote("10.0.0.1");
+const plan::Backend kBackendB = remote("10.0.0.2");
+const plan::Backend kBackendC = remote("10.0.0.3");
 
 TEST(NftablesSteps, FrequentChangesAreOneStep) {
-  EXPECT_EQ(walk(one_service({backend_a}), one_service({backend_a, backend_b})).steps.size(), 1U)
+  EXPECT_EQ(walk(one_service({kBackendA}), one_service({kBackendA, kBackendB})).steps.size(), 1U)
       << "grows";
   EXPECT_EQ(
-      walk(one_service({backend_a, backend_b}), one_service({backend_a, backend_c})).steps.size(),
+      walk(one_service({kBackendA, kBackendB}), one_service({kBackendA, kBackendC})).steps.size(),
       1U)
       << "replaced";
-  EXPECT_EQ(walk(one_service({}), one_service({backend_a})).steps.size(), 2U) << "refusals go last";
+  EXPECT_EQ(walk(one_service({}), one_service({kBackendA})).steps.size(), 2U) << "refusals go last";
 }
 
 TEST(NftablesSteps, SlotGoesAfterNothingLeadsToItAnyMore) {
-  const Walk shrinks = walk(one_service({backend_a, backend_b}), one_service({backend_a}));
+  const Walk shrinks = walk(one_service({kBackendA, kBackendB}), one_service({kBackendA}));
   EXPECT_EQ(shrinks.steps.size(), 2U);
   EXPECT_THAT(shrinks.troubles, IsEmpty());
 }
@@ -175,7 +175,7 @@ bool has_element(const std::vector<Operation>& step, SetId set) {
 
 TEST(NftablesSteps, AddressIsRestrictedBeforeItLeadsAnywhere) {
   const plan::Plan none = empty_plan();
-  const Walk made = walk(none, one_service({backend_a}, {cidr("192.0.2.0/24")}));
+  const Walk made = walk(none, one_service({kBackendA}, {cidr("192.0.2.0/24")}));
   ASSERT_EQ(made.steps.size(), 2U);
   EXPECT_TRUE(has_element(made.steps[0], SetId::Firewalled));
   EXPECT_TRUE(has_element(made.steps[0], SetId::AllowedSources));
@@ -183,8 +183,8 @@ TEST(NftablesSteps, AddressIsRestrictedBeforeItLeadsAnywhere) {
 }
 
 TEST(NftablesSteps, OverlappingRangesAreExchangedInOneStep) {
-  const Walk changed = walk(one_service({backend_a}, {cidr("192.0.2.0/24")}),
-                            one_service({backend_a}, {cidr("192.0.2.0/25"), cidr("192.0.3.0/24")}));
+  const Walk changed = walk(one_service({kBackendA}, {cidr("192.0.2.0/24")}),
+                            one_service({kBackendA}, {cidr("192.0.2.0/25"), cidr("192.0.3.0/24")}));
   EXPECT_EQ(changed.steps.size(), 1U);
 }
 
