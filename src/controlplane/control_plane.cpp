@@ -41,6 +41,9 @@ io::Task<Result<void>> ControlPlane::start() {
 
 io::Task<void> ControlPlane::close() {
   if (controllers_) co_await controllers_->close();
+  // Its idle connections have timers, for which the loop would go on.
+  controllers_.reset();
+  client_.reset();
   co_await server_->close();
 }
 
