@@ -30,6 +30,12 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return app.exit(help);
+  } catch (const CLI::RequiredError& wrong) {
+    // A word nobody knows is a better hint than the one that is missing for it.
+    const auto unknown = app.remaining(true);
+    fmt::print(stderr, "fairlead: {} (see fairlead --help)\n",
+               unknown.empty() ? wrong.what() : fmt::format("unknown: \"{}\"", unknown.front()));
+    return 2;
   } catch (const CLI::ParseError& wrong) {
     fmt::print(stderr, "fairlead: {} (see fairlead --help)\n", wrong.what());
     return 2;
