@@ -132,20 +132,20 @@ Result<io::KeyPair> Pki::client_identity(const std::string& user, std::vector<st
                               clock);
 }
 
-std::string make_kubeconfig(const std::string& server_url, const std::string& ca_pem,
-                            const io::KeyPair& client) {
+namespace {
+
+// `cluster` and `user` are further lines of the two, indented.
+std::string kubeconfig_text(const std::string& server_url, const std::string& cluster,
+                            const std::string& user) {
   return fmt::format(R"(apiVersion: v1
 kind: Config
 clusters:
 - name: fairlead
   cluster:
     server: {}
-    certificate-authority-data: {}
-users:
+{}users:
 - name: admin
-  user:
-    client-certificate-data: {}
-    client-key-data: {}
+  user: {}
 contexts:
 - name: fairlead
   context:
@@ -153,28 +153,21 @@ contexts:
     user: admin
 current-context: fairlead
 )",
-                     server_url, base64_of(ca_pem), base64_of(client.certificate_pem),
-                     base64_of(client.private_key_pem));
+                     server_url, cluster, user);
+}
+
+}  // namespace
+
+std::string make_kubeconfig(const std::string& server_url, const std::string& ca_pem,
+                            const io::KeyPair& client) {
+  return kubeconfig_text(
+      server_url, fmt::format("    certificate-authority-data: {}\n", base64_of(ca_pem)),
+      fmt::format("\n    client-certificate-data: {}\n    client-key-data: {}",
+                  base64_of(client.certificate_pem), base64_of(client.private_key_pem)));
 }
 
 std::string make_insecure_kubeconfig(const std::string& server_url) {
-  return fmt::format(R"(apiVersion: v1
-kind: Config
-clusters:
-- name: fairlead
-  cluster:
-    server: {}
-users:
-- name: admin
-  user: {{}}
-contexts:
-- name: fairlead
-  context:
-    cluster: fairlead
-    user: admin
-current-context: fairlead
-)",
-                     server_url);
+  return kubeconfig_text(server_url, "", "{}");
 }
 
 }  // namespace fairlead::apiserver

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <chrono>
 
+#include "base/text.hpp"
+
 namespace fairlead::log {
 namespace {
 
@@ -13,32 +15,7 @@ std::atomic<Format> format{Format::Text};
 
 std::string escaped(std::string_view text) {
   std::string out;
-  out.reserve(text.size() + 2);
-  for (const char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
-    }
-  }
+  append_json_escaped(out, text);
   return out;
 }
 

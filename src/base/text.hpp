@@ -29,4 +29,7 @@ std::string hex_encode(std::span<const std::uint8_t> bytes);      // lower case
 bool is_dns1123_label(std::string_view text);
 bool is_dns1123_subdomain(std::string_view text);
 
+// As the inside of a JSON string (RFC 8259); bytes from 0x80 are passed through as UTF-8.
+void append_json_escaped(std::string& out, std::string_view text);
+
 }  // namespace fairlead

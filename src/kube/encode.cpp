@@ -110,22 +110,6 @@ std::string_view text_of(AddressType type) {
   return "";
 }
 
-std::string_view text_of(PodPhase phase) {
-  switch (phase) {
-    case PodPhase::Pending:
-      return "Pending";
-    case PodPhase::Running:
-      return "Running";
-    case PodPhase::Succeeded:
-      return "Succeeded";
-    case PodPhase::Failed:
-      return "Failed";
-    case PodPhase::Unknown:
-      return "Unknown";
-  }
-  return "";
-}
-
 void write_service_ports(JsonWriter& w, const std::vector<ServicePort>& ports) {
   write_list(w, "ports", ports, [&](const ServicePort& port) {
     w.member_unless_empty("name", port.name);
@@ -306,7 +290,7 @@ void write_container_status(JsonWriter& w, const ContainerStatus& c) {
 void write_pod_status(JsonWriter& w, const Pod& pod) {
   w.key("status");
   w.begin_object();
-  w.member("phase", text_of(pod.phase));
+  w.member("phase", to_string(pod.phase));
   w.member_unless_empty("podIP", pod.pod_ip);
   w.member_unless_empty("hostIP", pod.host_ip);
   write_list(w, "podIPs", pod.pod_ips, [&](const std::string& ip) { w.member("ip", ip); });

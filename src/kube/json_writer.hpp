@@ -9,7 +9,7 @@
 
 namespace fairlead::kube {
 
-// text as a JSON string, quotes included (RFC 8259; bytes from 0x80 are passed through as UTF-8).
+// text as a JSON string, quotes included.
 void append_json_string(std::string& out, std::string_view text);
 
 class JsonWriter {

@@ -4,6 +4,22 @@
 
 namespace fairlead::kube {
 
+std::string_view to_string(PodPhase phase) {
+  switch (phase) {
+    case PodPhase::Pending:
+      return "Pending";
+    case PodPhase::Running:
+      return "Running";
+    case PodPhase::Succeeded:
+      return "Succeeded";
+    case PodPhase::Failed:
+      return "Failed";
+    case PodPhase::Unknown:
+      return "Unknown";
+  }
+  return "";
+}
+
 std::string object_key(const ObjectMeta& meta) {
   return meta.namespace_.empty() ? meta.name : meta.namespace_ + "/" + meta.name;
 }

@@ -150,6 +150,7 @@ struct Container {
 };
 
 enum class PodPhase { Pending, Running, Succeeded, Failed, Unknown };
+std::string_view to_string(PodPhase phase);
 
 struct Condition {
   std::string type, status, reason, message;  // status "True", "False", "Unknown"

@@ -299,13 +299,11 @@ std::string Lab::status() const {
   if (pods_.size() > 0)
     out +=
         fmt::format("\n{:<30}{:<10}{:<12}{:<7}{}\n", "POD", "NODE", "PHASE", "READY", "ADDRESSES");
-  constexpr std::string_view kPhases[] = {"Pending", "Running", "Succeeded", "Failed", "Unknown"};
   for (const auto& [key, pod] : pods_.all()) {
     std::string addresses;
     for (const std::string& ip : pod.pod_ips) addresses += ip + " ";
     out += fmt::format("{:<30}{:<10}{:<12}{:<7}{}\n", key.to_string(), pod.node_name,
-                       kPhases[static_cast<std::size_t>(pod.phase)],
-                       kube::is_ready(pod) ? "yes" : "no", trim(addresses));
+                       to_string(pod.phase), kube::is_ready(pod) ? "yes" : "no", trim(addresses));
   }
   return out;
 }

@@ -10,22 +10,6 @@ namespace {
 using kube::JsonWriter;
 using kube::PodPhase;
 
-std::string_view text_of(PodPhase phase) {
-  switch (phase) {
-    case PodPhase::Pending:
-      return "Pending";
-    case PodPhase::Running:
-      return "Running";
-    case PodPhase::Succeeded:
-      return "Succeeded";
-    case PodPhase::Failed:
-      return "Failed";
-    case PodPhase::Unknown:
-      return "Unknown";
-  }
-  return "";
-}
-
 void write_ended(JsonWriter& w, const ContainerState::Ended& end) {
   w.key("terminated");
   w.begin_object();
@@ -118,7 +102,7 @@ std::string pod_status_patch(const kube::Pod& pod, const PodReport& report, cons
   w.end_object();
   w.key("status");
   w.begin_object();
-  w.member("phase", text_of(report.phase));
+  w.member("phase", to_string(report.phase));
   w.key("conditions");
   w.begin_list();
   write_condition(w, "PodScheduled", report.scheduled, "");
