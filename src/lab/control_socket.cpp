@@ -110,6 +110,11 @@ Result<void> answer_one(int connection, const ControlServer::Handler& handler) {
 
 }  // namespace
 
+Result<void> check_socket_path(const std::string& path) {
+  FAIRLEAD_CHECK(address_of(path));
+  return {};
+}
+
 Result<ControlServer> ControlServer::create(const std::string& path) {
   FAIRLEAD_TRY(address, address_of(path));
   io::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

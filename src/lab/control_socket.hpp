@@ -18,6 +18,9 @@ struct ControlAnswer {
 };
 inline constexpr std::size_t kMaxDescriptors = 8;
 
+// Invalid: a socket's path cannot be that long.
+Result<void> check_socket_path(const std::string& path);
+
 // Supervisor's side; loop thread only. A handler's error travels back as an error.
 class ControlServer {
  public:

@@ -145,6 +145,7 @@ std::string read_all(const io::UniqueFd& pipe) {
 Result<void> launch(const LabConfig& config, Lifetime lifetime) {
   const io::UniqueFd own_pids(::open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
   if (!own_pids) return errno_error(errno, "open our PID namespace");
+  FAIRLEAD_CHECK(check_socket_path(config.paths.socket()));
   FAIRLEAD_TRY(lock, take_state_folder(config.paths));
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errno_error(errno, "make a pipe");
