@@ -12,6 +12,7 @@
 #include <array>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -230,17 +231,30 @@ bool Child::ends_before(std::chrono::steady_clock::time_point deadline) const {
   for (;;) {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-    const int got = ::poll(&ended, 1, std::max(0, static_cast<int>(left.count())));
+    const auto wait = std::clamp<std::chrono::milliseconds::rep>(left.count(), 0, INT_MAX);
+    const int got = ::poll(&ended, 1, static_cast<int>(wait));
     if (got >= 0 || errno != EINTR) return got > 0;
   }
 }
+
+namespace {
+
+// Readiness is a hint: Asio recycles what it keeps of a descriptor, and an event of the one before
+// can wake a wait. Who believed it would block the loop in waitid() for as long as the child lives.
+constexpr std::chrono::steady_clock::time_point kByNow{};
+
+}  // namespace
 
 Task<Result<ExitStatus>> Child::wait() {
   const int copy = ::fcntl(pidfd_.get(), F_DUPFD_CLOEXEC, 0);
   if (copy < 0) co_return errno_error(errno, "watch a process");
   asio::posix::stream_descriptor watch(co_await asio::this_coro::executor, copy);
-  const auto [ec] = co_await watch.async_wait(asio::posix::stream_descriptor::wait_read, kNoThrow);
-  if (ec) co_return make_error(ErrorCode::Cancelled, "wait for process {}: {}", pid_, ec.message());
+  while (!ends_before(kByNow)) {
+    const auto [ec] =
+        co_await watch.async_wait(asio::posix::stream_descriptor::wait_read, kNoThrow);
+    if (ec)
+      co_return make_error(ErrorCode::Cancelled, "wait for process {}: {}", pid_, ec.message());
+  }
   co_return wait_blocking();
 }
 
@@ -257,9 +271,13 @@ Task<Result<std::optional<ExitStatus>>> Child::wait_until(
     *late = true;
     watch->cancel();
   });
-  const auto [ec] = co_await watch->async_wait(asio::posix::stream_descriptor::wait_read, kNoThrow);
-  if (ec && *late) co_return std::optional<ExitStatus>();
-  if (ec) co_return make_error(ErrorCode::Cancelled, "wait for process {}: {}", pid_, ec.message());
+  while (!ends_before(kByNow)) {
+    if (*late) co_return std::optional<ExitStatus>();
+    const auto [ec] =
+        co_await watch->async_wait(asio::posix::stream_descriptor::wait_read, kNoThrow);
+    if (ec && !*late)
+      co_return make_error(ErrorCode::Cancelled, "wait for process {}: {}", pid_, ec.message());
+  }
   FAIRLEAD_CO_TRY(status, wait_blocking());
   co_return std::optional<ExitStatus>(status);
 }
