@@ -5,6 +5,7 @@
 #include <chrono>
 #include <deque>
 #include <optional>
+#include <vector>
 
 #include "apiserver/object_writer.hpp"
 #include "apiserver/registry.hpp"
@@ -20,6 +21,11 @@ io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* c
 // `advertise`. An existing Service is left alone, the slice is set.
 io::Task<Result<void>> make_kubernetes_service(Registry* registry, const Clock* clock,
                                                IpPrefix service_cidr, SocketAddress advertise);
+
+// ServiceCIDR kubernetes, which tells node proxies the ranges cluster IPs are taken from; an
+// existing one is left alone.
+io::Task<Result<void>> make_service_cidr(Registry* registry, const Clock* clock,
+                                         std::vector<IpPrefix> ranges);
 
 // Deletes what is in namespaces that are being deleted, then lets go of them. Runs until cancelled.
 class NamespaceReaper {

@@ -16,14 +16,14 @@ class Server final : public ApiServer {
     std::unique_ptr<Store> store;
     Pki pki;
     std::optional<SocketAddress> advertise;
-    IpPrefix service_cidr;
+    std::vector<IpPrefix> service_cidrs;
     const Clock* clock;
   };
   Server(io::Executor executor, Parts parts, Strategies strategies, std::vector<TokenEntry> tokens)
       : store_(std::move(parts.store)),
         pki_(std::move(parts.pki)),
         advertise_(parts.advertise),
-        service_cidr_(parts.service_cidr),
+        service_cidrs_(std::move(parts.service_cidrs)),
         clock_(parts.clock),
         registry_(executor, *store_, std::move(strategies)),
         authenticator_(std::move(tokens)),
@@ -54,9 +54,10 @@ class Server final : public ApiServer {
     registry_.on_change(
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
     FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
+    FAIRLEAD_CO_CHECK(co_await make_service_cidr(&registry_, clock_, service_cidrs_));
     if (advertise_) {
       const auto made =
-          co_await make_kubernetes_service(&registry_, clock_, service_cidr_, *advertise_);
+          co_await make_kubernetes_service(&registry_, clock_, service_cidrs_.front(), *advertise_);
       if (!made) co_return made.error();
     }
     tasks_.spawn(reaper_.run());
@@ -93,7 +94,7 @@ class Server final : public ApiServer {
   std::unique_ptr<Store> store_;
   Pki pki_;
   std::optional<SocketAddress> advertise_;
-  IpPrefix service_cidr_;
+  std::vector<IpPrefix> service_cidrs_;
   const Clock* clock_;
   Registry registry_;
   Authenticator authenticator_;
@@ -151,14 +152,13 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
   FAIRLEAD_TRY(identity, pki.server_identity(std::move(config.names), *config.clock));
   FAIRLEAD_TRY(tls, io::TlsServer::create(identity, pki.ca_pem()));
   FAIRLEAD_TRY(store, open_sqlite_store(executor, {.path = path}));
-  auto server =
-      std::make_unique<Server>(executor,
-                               Server::Parts{.store = std::move(store),
-                                             .pki = std::move(pki),
-                                             .advertise = config.advertise,
-                                             .service_cidr = config.kinds.service_cidrs.front(),
-                                             .clock = config.clock},
-                               make_strategies(config.kinds), std::move(config.tokens));
+  auto server = std::make_unique<Server>(executor,
+                                         Server::Parts{.store = std::move(store),
+                                                       .pki = std::move(pki),
+                                                       .advertise = config.advertise,
+                                                       .service_cidrs = config.kinds.service_cidrs,
+                                                       .clock = config.clock},
+                                         make_strategies(config.kinds), std::move(config.tokens));
   for (Listener& listener : config.listeners) {
     FAIRLEAD_CHECK(server->add_listener(executor, std::move(listener), tls));
   }

@@ -49,7 +49,9 @@ ReflectorLoop::ReflectorLoop(Config config)
 
 io::Task<void> ReflectorLoop::run() {
   while (!co_await io::cancelled()) {
-    if (co_await round() == Next::BackOff) co_await io::sleep_for(backoff_.next());
+    const Next next = co_await round();
+    if (next == Next::BackOff) co_await io::sleep_for(backoff_.next());
+    if (next == Next::WaitForResource) co_await io::sleep_for(*config_.options.absence_pause);
   }
 }
 
@@ -75,6 +77,13 @@ std::string ReflectorLoop::query(
 
 ReflectorLoop::Next ReflectorLoop::failed(const Error& error) {
   connected_ = false;
+  const bool absent = error.code == ErrorCode::NotFound || error.code == ErrorCode::Forbidden;
+  if (absent && config_.options.absence_pause) {
+    log::verbose(1, "the server does not offer a resource, going on without it",
+                 {{"resource", config_.resource}, {"error", error}});
+    config_.sink->absent();
+    return Next::WaitForResource;
+  }
   const auto now = steady_clock::now();
   if (error.code != ErrorCode::Cancelled &&
       (!complained_ || now - *complained_ >= kComplaintInterval)) {
@@ -168,7 +177,8 @@ io::Task<Result<bool>> ReflectorLoop::server_went_back() {
   if (!newest) co_return newest.error().with_context(fmt::format("list of {}", config_.resource));
   const auto theirs = parse_int(newest->resource_version);
   const auto ours = parse_int(resource_version_);
-  co_return theirs&& ours && *theirs < *ours;
+  const bool behind = theirs && ours && *theirs < *ours;
+  co_return behind;
 }
 
 io::Task<ReflectorLoop::Next> ReflectorLoop::watch() {

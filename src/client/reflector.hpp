@@ -39,6 +39,7 @@ class ReflectorHandler {
   virtual void upsert(T object) = 0;
   virtual void remove(const kube::NamespacedName& key) = 0;
   virtual void synced() = 0;
+  virtual void absent() {}  // see ReflectorOptions::absence_pause
 };
 
 struct ReflectorOptions {
@@ -49,6 +50,9 @@ struct ReflectorOptions {
   // A server older than the streaming list ignores the question and never ends the initial events:
   // after this long without any event the list is paged instead.
   std::chrono::milliseconds streaming_patience{5'000};
+  // Set for resources that older servers lack or that we may not be allowed to see: on NotFound or
+  // Forbidden ask again after this long, and do not complain.
+  std::optional<std::chrono::milliseconds> absence_pause;
   Backoff::Config backoff;  // its seed also picks the watch timeouts
 };
 
@@ -70,6 +74,7 @@ class ReflectorSink {
   virtual Result<Page> peek(std::string_view json) = 0;    // delivers nothing
   virtual Result<Event> event(std::string_view line) = 0;  // delivers its object
   virtual void end_sync() = 0;                             // what did not come up again is gone
+  virtual void absent() = 0;
 };
 
 // The protocol half: one coroutine, compiled once for all kinds.
@@ -87,7 +92,7 @@ class ReflectorLoop {
   bool connected() const { return connected_; }
 
  private:
-  enum class Next { Continue, BackOff };
+  enum class Next { Continue, BackOff, WaitForResource };
 
   io::Task<Next> round();
   io::Task<Next> list();
@@ -196,6 +201,7 @@ class Reflector final : private ReflectorSink {
     synced_ = true;
     handler_->synced();
   }
+  void absent() override { handler_->absent(); }
 
   static kube::NamespacedName key_of(const T& object) {
     return {.namespace_ = object.metadata.namespace_, .name = object.metadata.name};

@@ -2,115 +2,16 @@
 // Absent and null leave the struct's default; a wrong type is an error that names the path.
 #include "kube/codec.hpp"
 
-#include <simdjson.h>
-
 #include <concepts>
 #include <limits>
 
+#include "kube/json_cursor.hpp"
 #include "kube/status_code.hpp"
 
 namespace fairlead::kube {
-namespace {
 
-namespace dom = simdjson::dom;
-
-struct Diagnosis {
-  std::optional<Error> error;  // the first one wins
-};
-
-// A JSON value and the way to it; lives on the stack of the walk.
-class Cursor {
- public:
-  Cursor(dom::element value, Diagnosis* diagnosis) : value_(value), diagnosis_(diagnosis) {}
-  Cursor(dom::element value, const Cursor* parent, std::string_view key)
-      : value_(value), diagnosis_(parent->diagnosis_), parent_(parent), key_(key) {}
-  Cursor(dom::element value, const Cursor* parent, std::size_t index)
-      : value_(value), diagnosis_(parent->diagnosis_), parent_(parent), index_(index) {}
-
-  bool is_null() const { return value_.is_null(); }
-  bool is_string() const { return value_.is_string(); }
-  bool failed() const { return diagnosis_->error.has_value(); }
-
-  void fail(std::string_view what) const {
-    if (!diagnosis_->error)
-      diagnosis_->error = make_error(ErrorCode::Invalid, "{}: {}", path(), what);
-  }
-
-  std::optional<dom::element> object_field(std::string_view key) const {
-    dom::object object;
-    if (value_.get(object) != simdjson::SUCCESS) {
-      fail("not an object");
-      return std::nullopt;
-    }
-    dom::element found;
-    if (object.at_key(key).get(found) != simdjson::SUCCESS || found.is_null()) return std::nullopt;
-    return found;
-  }
-
-  std::string_view text() const {
-    std::string_view out;
-    if (value_.get(out) != simdjson::SUCCESS) fail("not a string");
-    return out;
-  }
-
-  std::int64_t integer(std::int64_t low, std::int64_t high) const {
-    std::int64_t out = 0;
-    if (value_.get(out) != simdjson::SUCCESS) {
-      fail("not an integer");
-    } else if (out < low || out > high) {
-      fail(fmt::format("{} is not within {} to {}", out, low, high));
-      out = 0;
-    }
-    return out;
-  }
-
-  bool boolean() const {
-    bool out = false;
-    if (value_.get(out) != simdjson::SUCCESS) fail("not a boolean");
-    return out;
-  }
-
-  template <class Each>
-  void each_item(const Each& each) const {
-    dom::array array;
-    if (value_.get(array) != simdjson::SUCCESS) {
-      fail("not a list");
-      return;
-    }
-    std::size_t i = 0;
-    for (const dom::element item : array) {
-      each(Cursor(item, this, i++));
-      if (failed()) return;
-    }
-  }
-
-  template <class Each>
-  void each_member(const Each& each) const {
-    dom::object object;
-    if (value_.get(object) != simdjson::SUCCESS) {
-      fail("not an object");
-      return;
-    }
-    for (const auto [key, member] : object) {
-      each(key, Cursor(member, this, key));
-      if (failed()) return;
-    }
-  }
-
- private:
-  std::string path() const {
-    if (parent_ == nullptr) return "object";
-    std::string before = parent_->parent_ == nullptr ? "" : parent_->path();
-    if (index_) return before + fmt::format("[{}]", *index_);
-    return before.empty() ? std::string(key_) : before + "." + std::string(key_);
-  }
-
-  dom::element value_;
-  Diagnosis* diagnosis_;
-  const Cursor* parent_ = nullptr;
-  std::string_view key_;
-  std::optional<std::size_t> index_;
-};
+// Where Cursor lives, so that templates find the readers of types that come later.
+namespace decoding {
 
 // read(cursor, target): one overload a type; every struct is a list of fields.
 void read(const Cursor& c, std::string& out) { out = c.text(); }
@@ -463,6 +364,11 @@ void read(const Cursor& c, Namespace& out) {
   nested(c, "status", [&](const Cursor& status) { field(status, "phase", out.phase); });
 }
 
+void read(const Cursor& c, ServiceCidr& out) {
+  field(c, "metadata", out.metadata);
+  nested(c, "spec", [&](const Cursor& spec) { field(spec, "cidrs", out.cidrs); });
+}
+
 template <class T>
 void read(const Cursor& c, std::optional<T>& out) {
   read(c, out.emplace());
@@ -495,7 +401,9 @@ std::optional<WatchEventType> event_type(std::string_view text) {
 
 constexpr std::size_t kKeptCapacity = 256 * 1024;  // bytes of buffer kept between documents
 
-}  // namespace
+}  // namespace decoding
+
+using namespace decoding;
 
 struct Decoder::Impl {
   dom::parser parser;
@@ -595,6 +503,7 @@ FAIRLEAD_INSTANTIATE(EndpointSlice);
 FAIRLEAD_INSTANTIATE(Pod);
 FAIRLEAD_INSTANTIATE(Node);
 FAIRLEAD_INSTANTIATE(Namespace);
+FAIRLEAD_INSTANTIATE(ServiceCidr);
 #undef FAIRLEAD_INSTANTIATE
 
 }  // namespace fairlead::kube

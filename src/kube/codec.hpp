@@ -44,6 +44,13 @@ struct KindOf<Namespace> {
   static constexpr bool kNamespaced = false;
 };
 
+template <>
+struct KindOf<ServiceCidr> {
+  static constexpr std::string_view kKind = "ServiceCIDR", kApiVersion = "networking.k8s.io/v1",
+                                    kResource = "servicecidrs";
+  static constexpr bool kNamespaced = false;
+};
+
 enum class WatchEventType { Added, Modified, Deleted, Bookmark, Error };
 
 // One line of a watch stream. For Bookmark only metadata is filled; for Error see `error` (410

@@ -211,4 +211,11 @@ struct Namespace {
   bool operator==(const Namespace&) const = default;
 };
 
+// A range that cluster IPs are taken from (networking.k8s.io/v1, KEP-1880).
+struct ServiceCidr {
+  ObjectMeta metadata;
+  std::vector<std::string> cidrs;
+  bool operator==(const ServiceCidr&) const = default;
+};
+
 }  // namespace fairlead::kube

@@ -13,9 +13,11 @@ namespace fairlead::proxy {
 namespace {
 
 constexpr char kTriggerTime[] = "endpoints.kubernetes.io/last-change-trigger-time";
-// How long the first sync waits for the Node object: with it, zone and node IPs are right from the
-// first packet.
+// How long the first sync waits for the Node object and the ServiceCIDRs: with them, zone, node IPs
+// and ranges are right from the first packet, and nothing has to be programmed twice.
 constexpr std::chrono::seconds kNodePatience{5};
+// ServiceCIDRs came with 1.33.
+constexpr std::chrono::minutes kAbsencePause{10};
 
 template <class T>
 client::ReflectorOptions reflector_options() {
@@ -40,6 +42,19 @@ Error with_advice(Error error) {
         "securityContext.capabilities.add: [NET_ADMIN]";
   }
   return error;
+}
+
+// What the ServiceCIDRs say of one family, in order; what is no prefix says nothing.
+std::vector<IpPrefix> service_ranges(const std::map<std::string, std::vector<std::string>>& known,
+                                     IpFamily family) {
+  std::set<IpPrefix> out;
+  for (const auto& [name, cidrs] : known) {
+    for (const std::string& text : cidrs) {
+      const auto prefix = IpPrefix::parse(text);
+      if (prefix && prefix->family() == family) out.insert(*prefix);
+    }
+  }
+  return {out.begin(), out.end()};
 }
 
 }  // namespace
@@ -91,7 +106,7 @@ NodeProxy::Impl::Impl(io::Executor executor, Options options, HostFacts host, No
           {.executor = executor_, .healthy = [this] { return is_healthy(health_inputs()); }}),
       wake_(executor_),
       tamper_checked_(executor_),
-      node_known_(executor_),
+      surroundings_changed_(executor_),
       tasks_(executor_, "node proxy"),
       started_(options_.clock->wall()) {}
 
@@ -112,11 +127,14 @@ void NodeProxy::Impl::start() {
       .client = api_.get(),
       .handler = &node_feed_,
       .options = {.field_selector = "metadata.name=" + host_.node_name}});
+  ranges_.emplace(client::Reflector<kube::ServiceCidr>::Config{
+      .client = api_.get(), .handler = &range_feed_, .options = {.absence_pause = kAbsencePause}});
   tasks_.spawn(sync_loop());
-  tasks_.spawn(wait_for_node());
+  tasks_.spawn(wait_for_surroundings());
   tasks_.spawn(nodes_->run());
   tasks_.spawn(services_->run());
   tasks_.spawn(slices_->run());
+  tasks_.spawn(ranges_->run());
   if (const int fd = kernel_->tamper_fd(); fd >= 0) tasks_.spawn(watch_tamper(fd));
   if (!options_.config_file.empty()) tasks_.spawn(watch_config_file());
   start_servers();
@@ -188,7 +206,12 @@ void NodeProxy::Impl::put(const kube::Node& object) {
     pod_cidrs_ = now;
   }
   node_changed();
-  if (!model_.node().addresses.empty()) node_known_.notify();
+  if (!model_.node().addresses.empty()) surroundings_changed_.notify();
+}
+
+void NodeProxy::Impl::put(const kube::ServiceCidr& object) {
+  service_ranges_[object.metadata.name] = object.cidrs;
+  if (node_settled_) node_changed();
 }
 
 void NodeProxy::Impl::removed(const kube::NamespacedName& key, const kube::Service&) {
@@ -205,6 +228,11 @@ void NodeProxy::Impl::removed(const kube::NamespacedName& key, const kube::Node&
   log::warning("The Node object is gone; going on with what it said", {{"node", key.name}});
 }
 
+void NodeProxy::Impl::removed(const kube::NamespacedName& key, const kube::ServiceCidr&) {
+  service_ranges_.erase(key.name);
+  if (node_settled_) node_changed();
+}
+
 void NodeProxy::Impl::synced(const kube::Service&) {
   services_listed_ = true;
   open_gates();
@@ -214,7 +242,14 @@ void NodeProxy::Impl::synced(const kube::EndpointSlice&) {
   open_gates();
 }
 void NodeProxy::Impl::synced(const kube::Node&) {
-  if (!model_.node().known) node_known_.notify();  // it does not exist; nothing to wait for
+  if (!model_.node().known)
+    surroundings_changed_.notify();  // it does not exist; nothing to wait for
+}
+
+void NodeProxy::Impl::synced(const kube::ServiceCidr&) {
+  ranges_settled_ = true;
+  if (node_settled_) node_changed();
+  surroundings_changed_.notify();
 }
 
 void NodeProxy::Impl::open_gates() {
@@ -241,12 +276,20 @@ void NodeProxy::Impl::node_changed() {
       log::warning(warning);
     }
   }
+  for (auto& [family, node] : settings->context.families)
+    node.service_cidrs = service_ranges(service_ranges_, family);
   syncer_.set_node(std::move(settings->context), host_.interface_addresses);
   wake_.notify();
 }
 
-io::Task<void> NodeProxy::Impl::wait_for_node() {
-  co_await node_known_.wait_until(std::chrono::steady_clock::now() + kNodePatience);
+io::Task<void> NodeProxy::Impl::wait_for_surroundings() {
+  const auto deadline = std::chrono::steady_clock::now() + kNodePatience;
+  const auto all_known = [this] {
+    const model::Node& node = model_.node();
+    return ranges_settled_ && (node.known ? !node.addresses.empty() : nodes_->synced());
+  };
+  while (!all_known() && co_await surroundings_changed_.wait_until(deadline)) {
+  }
   if (co_await io::cancelled()) co_return;
   node_settled_ = true;
   node_changed();

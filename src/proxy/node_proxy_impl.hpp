@@ -33,6 +33,7 @@ class NodeProxy::Impl {
     void upsert(T object) override { owner_->put(object); }
     void remove(const kube::NamespacedName& key) override { owner_->removed(key, T{}); }
     void synced() override { owner_->synced(T{}); }
+    void absent() override { owner_->synced(T{}); }
 
    private:
     Impl* owner_;
@@ -41,18 +42,21 @@ class NodeProxy::Impl {
   void put(const kube::Service& object);
   void put(const kube::EndpointSlice& object);
   void put(const kube::Node& object);
+  void put(const kube::ServiceCidr& object);
   void removed(const kube::NamespacedName& key, const kube::Service&);
   void removed(const kube::NamespacedName& key, const kube::EndpointSlice&);
   void removed(const kube::NamespacedName& key, const kube::Node&);
+  void removed(const kube::NamespacedName& key, const kube::ServiceCidr&);
   void synced(const kube::Service&);
   void synced(const kube::EndpointSlice&);
   void synced(const kube::Node&);
+  void synced(const kube::ServiceCidr&);
   void model_changed();
   void node_changed();
   void open_gates();
 
   io::Task<void> sync_loop();
-  io::Task<void> wait_for_node();
+  io::Task<void> wait_for_surroundings();
   io::Task<void> watch_tamper(int fd);
   io::Task<void> watch_config_file();
   io::Task<void> take_outcome(Outcome outcome);
@@ -77,18 +81,22 @@ class NodeProxy::Impl {
   Feed<kube::Service> service_feed_{this};
   Feed<kube::EndpointSlice> slice_feed_{this};
   Feed<kube::Node> node_feed_{this};
+  Feed<kube::ServiceCidr> range_feed_{this};
   std::optional<client::Reflector<kube::Service>> services_;
   std::optional<client::Reflector<kube::EndpointSlice>> slices_;
   std::optional<client::Reflector<kube::Node>> nodes_;
+  std::optional<client::Reflector<kube::ServiceCidr>> ranges_;
   std::optional<RetryingServer> health_server_, metrics_server_;
   HealthCheckServers health_checks_;
-  io::Event wake_, tamper_checked_, node_known_;
+  io::Event wake_, tamper_checked_, surroundings_changed_;
   io::TaskGroup tasks_;
   Worker worker_;
-  std::vector<IpPrefix> pod_cidrs_;  // as first seen, for NodeCIDR
+  std::vector<IpPrefix> pod_cidrs_;                                 // as first seen, for NodeCIDR
+  std::map<std::string, std::vector<std::string>> service_ranges_;  // by ServiceCIDR
   WallTime started_;
   std::vector<std::string> warned_;
-  bool services_listed_ = false, slices_listed_ = false, node_settled_ = false;
+  bool services_listed_ = false, slices_listed_ = false, ranges_settled_ = false,
+       node_settled_ = false;
   bool first_sync_done_ = false;
   bool failed_ = false;
 };

@@ -51,6 +51,19 @@ TEST_F(ProxyTest, KernelFollowsTheCluster) {
   EXPECT_TRUE(proxy.until([] { return ruleset().find(kWeb) == std::string::npos; })) << ruleset();
 }
 
+TEST_F(ProxyTest, AddressesNobodyHasAreDroppedWhereTheRangeIsKnown) {
+  start_cluster();
+  Program proxy = start_proxy();
+  ASSERT_TRUE(shows(proxy, {"10.0.0.1:8080"}));
+  const auto dropped = [] { return nft("list chain ip fairlead check-cluster-ips"); };
+  EXPECT_TRUE(proxy.until([&] {
+    return dropped().find("ip daddr 10.96.0.0/16 drop") != std::string::npos;
+  })) << dropped();
+  remove("/apis/networking.k8s.io/v1/servicecidrs/kubernetes");
+  EXPECT_TRUE(proxy.until([&] { return dropped().find("drop") == std::string::npos; }))
+      << dropped();
+}
+
 TEST_F(ProxyTest, ProbesAndMetricsAnswerAsKubeProxys) {
   start_cluster();
   Program proxy = start_proxy();

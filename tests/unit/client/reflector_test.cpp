@@ -339,5 +339,16 @@ TEST(Store, HoldsObjectsAndReportsOnlyRealChanges) {
   EXPECT_THAT(changes, ElementsAre("none->1", "1->2", "2->none"));
 }
 
+TEST_F(ReflectorTest, ResourceThatTheServerLacksIsAskedForAgainAfterItsPause) {
+  api_.script({.status = 404, .body = "404 page not found\n"});  // the streaming list
+  api_.script({.status = 404, .body = "404 page not found\n"});  // the list in pages
+  api_.script({.body = list(7, "", {node("a", 5)})});
+  const auto begin = std::chrono::steady_clock::now();
+  start(api_.url(), {.absence_pause = 200ms});
+  EXPECT_THAT(entries_after(2), ElementsAre("+a@5", "synced"));
+  // The backoff of these tests is 4 ms at most.
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 200ms);
+}
+
 }  // namespace
 }  // namespace fairlead::client
