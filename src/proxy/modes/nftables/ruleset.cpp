@@ -26,8 +26,8 @@ std::array<SetSchema, kSetCount> make_schemas() {
 }
 
 const std::array<SetSchema, kSetCount>& schemas() {
-  static const std::array<SetSchema, kSetCount> kSchemas = make_schemas();
-  return kSchemas;
+  static const std::array<SetSchema, kSetCount> all = make_schemas();
+  return all;
 }
 
 }  // namespace
