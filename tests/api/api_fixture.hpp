@@ -42,7 +42,7 @@ class Folder {
 class ServerProcess {
  public:
   // Starts and waits until it has written its kubeconfig (which it does when it serves).
-  ServerProcess(const Folder& folder, std::vector<std::string> flags = {});
+  explicit ServerProcess(const Folder& folder, std::vector<std::string> flags = {});
   io::ExitStatus stop(int signal);  // and waits for its end
   std::string kubeconfig() const;
   std::string log() const;
