@@ -1,0 +1,44 @@
+#include "proxy/modes/iptables/chain_names.hpp"
+
+#include <openssl/sha.h>
+
+#include <array>
+
+namespace fairlead::iptables {
+namespace {
+
+std::string hash_input(const plan::ServicePortName& name) {
+  return fmt::format("{}{}", name.to_string(), to_lower(name.protocol));
+}
+
+}  // namespace
+
+std::string hash16(std::string_view text) {
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  constexpr std::size_t kLength = 16;
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  std::string out;
+  std::uint32_t buffer = 0;
+  unsigned bits = 0;
+  for (const unsigned char byte : digest) {
+    buffer = (buffer << 8U) | byte;
+    bits += 8;
+    while (bits >= 5 && out.size() < kLength) {
+      bits -= 5;
+      out.push_back(kAlphabet[(buffer >> bits) & 31U]);
+    }
+  }
+  return out;
+}
+
+std::string service_chain(std::string_view prefix, const plan::ServicePortName& name) {
+  return fmt::format("{}{}", prefix, hash16(hash_input(name)));
+}
+
+std::string endpoint_chain(const plan::ServicePortName& name, const plan::Backend& backend) {
+  const SocketAddress endpoint{.address = backend.address, .port = backend.port};
+  return fmt::format("KUBE-SEP-{}", hash16(hash_input(name) + endpoint.to_string()));
+}
+
+}  // namespace fairlead::iptables

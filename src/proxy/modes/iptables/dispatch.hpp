@@ -1,0 +1,25 @@
+// A tree of chains over the destination's address in place of one long list: at most sixteen rules
+// are tried on each level.
+#pragma once
+
+#include <compare>
+#include <string>
+#include <vector>
+
+#include "base/ip.hpp"
+#include "proxy/modes/iptables/ruleset.hpp"
+
+namespace fairlead::iptables {
+
+struct Destination {
+  IpAddress address;
+  std::string rule;
+  auto operator<=>(const Destination&) const = default;
+};
+
+// Appends to `root` (a chain's rules) what leads to every destination's rule; further chains go to
+// `chains`. A packet that no rule takes returns to `root` and goes on behind what was appended.
+// Destinations of one address exclude each other: they are ordered by their rules' text.
+void add_dispatch(std::vector<Destination> destinations, Rules& root, Chains& chains);
+
+}  // namespace fairlead::iptables

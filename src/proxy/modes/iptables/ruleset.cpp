@@ -1,0 +1,70 @@
+#include "proxy/modes/iptables/ruleset.hpp"
+
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace fairlead::iptables {
+namespace {
+
+class Writer {
+ public:
+  void table(std::string_view name, const Chains& before, const Chains& after) {
+    const auto changed = changed_chains(before, after);
+    const auto gone = gone_chains(before, after);
+    if (changed.empty() && gone.empty()) return;
+    line("*{}", name);
+    // Declaring a chain makes it or empties it. All come first: rules jump both ways.
+    for (const auto* chain : changed) line(":{} - [0:0]", chain->first);
+    for (const auto* chain : gone) line(":{} - [0:0]", chain->first);
+    for (const auto* chain : changed) {
+      for (const std::string& rule : chain->second) line("-A {} {}", chain->first, rule);
+    }
+    for (const auto* chain : gone) line("-X {}", chain->first);
+    line("COMMIT");
+  }
+
+  RestoreText take() { return std::move(out_); }
+
+ private:
+  using ChainList = std::vector<const Chains::value_type*>;
+
+  static ChainList changed_chains(const Chains& before, const Chains& after) {
+    ChainList out;
+    for (const auto& chain : after) {
+      const auto old = before.find(chain.first);
+      if (old == before.end() || old->second != chain.second) out.push_back(&chain);
+    }
+    return out;
+  }
+
+  static ChainList gone_chains(const Chains& before, const Chains& after) {
+    ChainList out;
+    for (const auto& chain : before) {
+      if (!after.contains(chain.first)) out.push_back(&chain);
+    }
+    return out;
+  }
+
+  template <class... Args>
+  void line(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(out_.text), format, std::forward<Args>(args)...);
+    out_.text.push_back('\n');
+    ++out_.lines;
+  }
+
+  RestoreText out_;
+};
+
+}  // namespace
+
+RestoreText difference(const Ruleset& before, const Ruleset& after) {
+  Writer writer;
+  writer.table("nat", before.nat, after.nat);
+  writer.table("filter", before.filter, after.filter);
+  return writer.take();
+}
+
+}  // namespace fairlead::iptables

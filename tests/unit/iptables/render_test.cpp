@@ -1,0 +1,243 @@
+// The rules of a plan: kube-proxy's own for its worked example, and the texts that lead from one
+// ruleset to another.
+#include "proxy/modes/iptables/render.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "proxy/modes/iptables/chain_names.hpp"
+#include "proxy/modes/iptables/dispatch.hpp"
+
+namespace fairlead::iptables {
+namespace {
+
+using plan::Backend;
+using plan::Frontend;
+using plan::FrontendKind;
+using plan::Masquerade;
+using plan::Plan;
+using plan::ServicePlan;
+using plan::Target;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
+IpPrefix cidr(std::string_view text) { return IpPrefix::parse(text).value(); }
+Backend backend(std::string_view address) { return {.address = ip(address), .port = Port{8080}}; }
+
+plan::ServicePortName port_name(std::string name, std::string port,
+                                Protocol protocol = Protocol::Tcp) {
+  return {
+      .namespace_ = "ns", .name = std::move(name), .port = std::move(port), .protocol = protocol};
+}
+
+Frontend cluster_ip(std::string_view address, Target target, std::uint16_t port = 80) {
+  return {.address = ip(address),
+          .port = Port{port},
+          .target = target,
+          .masquerade = Masquerade::OffCluster};
+}
+
+Frontend external(FrontendKind kind, std::string_view address, std::uint16_t port, Target target) {
+  return {.kind = kind,
+          .address = ip(address),
+          .port = Port{port},
+          .target = target,
+          .masquerade = target == Target::ClusterPool ? Masquerade::Always : Masquerade::Never,
+          .short_circuit = target == Target::Drop};
+}
+
+void put(Plan& plan, ServicePlan service) {
+  const plan::PlanKey key = service.key;
+  plan.services[key] = std::make_shared<const ServicePlan>(std::move(service));
+}
+
+Plan empty_plan() {
+  Plan plan;
+  plan.nodes[IpFamily::V4].detector.source_prefix = cidr("10.0.0.0/16");
+  return plan;
+}
+
+// A load balancer of policy Local whose only endpoint is elsewhere.
+ServicePlan balancer() {
+  Frontend vip = external(FrontendKind::LoadBalancerIp, "198.51.100.9", 80, Target::Drop);
+  vip.source_ranges = {cidr("192.168.50.0/24"), cidr("198.51.100.9/32"), cidr("203.0.113.0/25")};
+  return {.key = {.service_port = port_name("lb", "p")},
+          .cluster_pool = {backend("10.0.2.4")},
+          .frontends = {cluster_ip("10.96.0.12", Target::ClusterPool),
+                        external(FrontendKind::ExternalIp, "198.51.100.7", 80, Target::Drop), vip,
+                        external(FrontendKind::NodePort, "0.0.0.0", 30081, Target::Drop)}};
+}
+
+Plan worked_example() {
+  Plan plan = empty_plan();
+  put(plan, {.key = {.service_port = port_name("a", "p")},
+             .affinity = std::chrono::seconds{600},
+             .cluster_pool = {backend("10.0.1.2"), backend("10.0.2.2")},
+             .frontends = {cluster_ip("10.96.0.10", Target::ClusterPool)}});
+  put(plan,
+      {.key = {.service_port = port_name("np", "p")},
+       .cluster_pool = {backend("10.0.1.3"), backend("10.0.2.3")},
+       .frontends = {cluster_ip("10.96.0.11", Target::ClusterPool),
+                     external(FrontendKind::NodePort, "0.0.0.0", 30080, Target::ClusterPool)}});
+  put(plan, balancer());
+  put(plan, {.key = {.service_port = port_name("none", "dns", Protocol::Udp)},
+             .frontends = {cluster_ip("10.96.0.13", Target::Reject, 53),
+                           external(FrontendKind::NodePort, "0.0.0.0", 30053, Target::Reject)}});
+  put(plan, {.key = {.service_port = port_name("itp", "p")},
+             .cluster_pool = {backend("10.0.2.5")},
+             .frontends = {cluster_ip("10.96.0.14", Target::Drop)}});
+  return plan;
+}
+
+Plan many_services(int services, int backends) {
+  Plan plan = empty_plan();
+  for (int i = 0; i < services; ++i) {
+    ServicePlan service{.key = {.service_port = port_name(fmt::format("s{}", i), "p")}};
+    for (int j = 0; j < backends; ++j) {
+      service.cluster_pool.push_back(backend(fmt::format("10.{}.{}.{}", j, i / 250, i % 250)));
+    }
+    service.frontends = {
+        cluster_ip(fmt::format("10.96.{}.{}", i / 250, i % 250), Target::ClusterPool)};
+    put(plan, std::move(service));
+  }
+  return plan;
+}
+
+Plan without_one_backend(Plan plan) {
+  ServicePlan service = *plan.services.begin()->second;
+  service.cluster_pool.pop_back();
+  put(plan, std::move(service));
+  return plan;
+}
+
+// ---- kube-proxy's rules ----
+
+// Chains as kube-proxy's documentation of its example lists them.
+Ruleset read_rules(const std::filesystem::path& path) {
+  Ruleset out;
+  Chains* table = &out.filter;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("*")) table = line == "*nat" ? &out.nat : &out.filter;
+    if (!line.starts_with("-A ")) continue;
+    const auto space = line.find(' ', 3);
+    (*table)[line.substr(3, space - 3)].push_back(line.substr(space + 1));
+  }
+  return out;
+}
+
+// Where rules exclude each other, theirs is the order of a hash map, ours that of names and
+// addresses.
+Chains with_listings_sorted(Chains chains) {
+  for (auto& [name, rules] : chains) {
+    const bool balancing_or_marks =
+        name.starts_with("KUBE-SVC-") || name.starts_with("KUBE-EXT-") ||
+        name.starts_with("KUBE-SEP-") || name == "KUBE-POSTROUTING" || name == "KUBE-FORWARD";
+    if (!balancing_or_marks) std::ranges::sort(rules);
+  }
+  return chains;
+}
+
+TEST(IptablesRender, WorkedExampleHasKubeProxysRules) {
+  Ruleset wanted = read_rules(std::filesystem::path(FAIRLEAD_SOURCE_DIR) /
+                              "tests/golden/iptables/kube-proxy-example.txt");
+  ASSERT_EQ(wanted.filter.erase("KUBE-NODEPORTS"), 1U);  // health checks are not in a Plan
+  const Ruleset rules = render(worked_example(), IpFamily::V4, {.localhost_node_ports = true});
+  const auto compare = [](const Chains& ours, const Chains& theirs) {
+    const Chains sorted = with_listings_sorted(ours);
+    for (const auto& [name, list] : with_listings_sorted(theirs)) {
+      ASSERT_TRUE(sorted.contains(name)) << name;
+      EXPECT_EQ(sorted.at(name), list) << name;
+    }
+  };
+  compare(rules.filter, wanted.filter);
+  compare(rules.nat, wanted.nat);
+  EXPECT_THAT(rules.nat.at("KUBE-SERVICES").back(), HasSubstr("must be the last rule"));
+}
+
+TEST(IptablesChainNames, AreKubeProxys) {
+  const plan::ServicePortName tcp{.namespace_ = "ns1", .name = "svc1", .port = "p80"};
+  EXPECT_EQ(service_chain("KUBE-SVC-", tcp), "KUBE-SVC-XPGD46QRK7WJZT7O");
+  EXPECT_EQ(endpoint_chain(tcp, {.address = ip("10.180.0.1"), .port = Port{80}}),
+            "KUBE-SEP-SXIVWICOYRO3J4NJ");
+  EXPECT_EQ(endpoint_chain(tcp, {.address = ip("fd00::5"), .port = Port{80}}),
+            "KUBE-SEP-GVSB5HUSAWFHPNQF");
+  EXPECT_EQ(
+      service_chain("KUBE-SVC-", {.namespace_ = "ns1", .name = "svc1", .protocol = Protocol::Udp}),
+      "KUBE-SVC-A2PEVXD55OHK2IVW");
+}
+
+TEST(IptablesRender, AFamilyThePlanDoesNotProgramHasNoRules) {
+  EXPECT_EQ(render(worked_example(), IpFamily::V6, {}), Ruleset{});
+}
+
+// ---- dispatch ----
+
+TEST(IptablesDispatch, NoPacketMeetsALongList) {
+  const Ruleset rules = render(many_services(1000, 1), IpFamily::V4, {});
+  std::size_t leaves = 0;
+  for (const auto& [name, list] : rules.nat) {
+    EXPECT_LE(list.size(), 17U) << name;  // sixteen, and the node ports behind them
+    if (!name.starts_with("KUBE-DST-")) continue;
+    leaves += static_cast<std::size_t>(std::ranges::count_if(list, [](const std::string& rule) {
+      return rule.find("cluster IP") != std::string::npos;
+    }));
+  }
+  EXPECT_EQ(leaves, 1000U);
+}
+
+TEST(IptablesDispatch, PortsOfOneAddressStayTogetherInOrder) {
+  std::vector<Destination> ports;
+  Rules wanted;
+  for (int i = 0; i < 40; ++i) {
+    wanted.push_back(fmt::format("port {:02}", i));
+    ports.push_back({.address = ip("fd00::1"), .rule = wanted.back()});
+  }
+  Rules root;
+  Chains chains;
+  add_dispatch(ports, root, chains);
+  EXPECT_EQ(root, wanted);
+  EXPECT_THAT(chains, IsEmpty());
+}
+
+// ---- changes ----
+
+TEST(IptablesDifference, EqualRulesetsNeedNothing) {
+  const Ruleset rules = render(worked_example(), IpFamily::V4, {});
+  EXPECT_EQ(difference(rules, rules), RestoreText{});
+}
+
+TEST(IptablesDifference, AnEndpointThatLeavesIsTwoChainsOfText) {
+  const Plan before = many_services(10, 2);
+  const auto text = difference(render(before, IpFamily::V4, {}),
+                               render(without_one_backend(before), IpFamily::V4, {}));
+  const auto& name = before.services.begin()->first.service_port;
+  const std::string service = service_chain("KUBE-SVC-", name);
+  const std::string left = endpoint_chain(name, backend("10.0.0.0"));
+  const std::string gone = endpoint_chain(name, backend("10.1.0.0"));
+  EXPECT_EQ(text.text,
+            fmt::format("*nat\n:{0} - [0:0]\n:{2} - [0:0]\n"
+                        "-A {0} ! -s 10.0.0.0/16 -d 10.96.0.0/32 -p tcp -m comment --comment "
+                        "\"ns/s0:p cluster IP\" -m tcp --dport 80 -j KUBE-MARK-MASQ\n"
+                        "-A {0} -m comment --comment \"ns/s0:p -> 10.0.0.0:8080\" -j {1}\n"
+                        "-X {2}\nCOMMIT\n",
+                        service, left, gone));
+  EXPECT_EQ(text.lines, 7U);
+}
+
+TEST(IptablesDifference, AnEndpointChangeIsAsSmallAmongAThousandServices) {
+  const auto change = [](int services) {
+    const Plan before = many_services(services, 10);
+    return difference(render(before, IpFamily::V4, {}),
+                      render(without_one_backend(before), IpFamily::V4, {}));
+  };
+  EXPECT_EQ(change(1000), change(10));
+}
+
+}  // namespace
+}  // namespace fairlead::iptables
