@@ -1,7 +1,5 @@
 #include "apiserver/store/sqlite_store.hpp"
 
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <condition_variable>
 #include <deque>
@@ -11,6 +9,7 @@
 #include <variant>
 
 #include "apiserver/store/sqlite_log.hpp"
+#include "io/callback.hpp"
 
 namespace fairlead::apiserver {
 namespace {
@@ -21,9 +20,7 @@ constexpr std::size_t kMostInGroup = 256;  // commits that share one fsync
 constexpr std::uint64_t kCompactionStep =
     500;  // revisions forgotten per turn, so that commits get in between
 
-// A callback with the result of a job, called once, on the loop.
-template <class T>
-using Done = std::function<void(Result<T>)>;
+using io::Done;
 
 struct CommitJob {
   StoreTransaction transaction;
@@ -153,6 +150,8 @@ class SqliteStore final : public Store {
 
   Revision current_revision() const override { return shared_->published; }
   Revision compacted_revision() const override { return shared_->compacted; }
+  // Nobody else writes, and who committed has been answered after its events were published.
+  io::Task<Result<Revision>> synchronize() override { co_return shared_->published; }
 
   io::Task<Result<std::optional<KeyValue>>> get(std::string key, Revision revision) override {
     co_return co_await read<std::optional<KeyValue>>(
@@ -191,19 +190,6 @@ class SqliteStore final : public Store {
     if (thread_.joinable()) thread_.join();
   }
 
-  // Suspends until `start(done)` has had done called on the loop. The work guard keeps the loop
-  // running meanwhile.
-  template <class T, class Start>
-  static io::Task<Result<T>> await_done(std::shared_ptr<Shared> shared, Start start) {
-    co_return co_await asio::async_initiate<decltype(asio::use_awaitable), void(Result<T>)>(
-        [shared](auto handler, Start begin) {
-          auto once = std::make_shared<decltype(handler)>(std::move(handler));
-          auto guard = std::make_shared<asio::executor_work_guard<io::Executor>>(shared->executor);
-          begin(Done<T>([once, guard](Result<T> result) { (*once)(std::move(result)); }));
-        },
-        asio::use_awaitable, std::move(start));
-  }
-
   // Runs `job` on the worker and resumes with its result.
   template <class T, class Function>
   io::Task<Result<T>> read(Function job) {
@@ -215,7 +201,7 @@ class SqliteStore final : public Store {
       if (!enqueue(std::move(task), SIZE_MAX))
         refuse<T>(done, ErrorCode::Cancelled, "the store is closing");
     };
-    co_return co_await await_done<T>(shared_, std::move(start));
+    co_return co_await io::await_callback<T>(shared_->executor, std::move(start));
   }
 
   template <class T>
@@ -242,7 +228,7 @@ io::Task<Result<CommitResult>> SqliteStore::commit(StoreTransaction transaction)
       refuse<CommitResult>(done, ErrorCode::Exhausted, "the store's queue is full");
     }
   };
-  co_return co_await await_done<CommitResult>(shared_, std::move(start));
+  co_return co_await io::await_callback<CommitResult>(shared_->executor, std::move(start));
 }
 
 // The history is read on the worker; what commits after it is published by later posts, so
@@ -272,7 +258,7 @@ io::Task<Result<std::unique_ptr<StoreWatch>>> SqliteStore::watch(std::string pre
     if (!enqueue(std::move(task), SIZE_MAX))
       refuse<History>(done, ErrorCode::Cancelled, "the store is closing");
   };
-  auto history = co_await await_done<History>(shared, std::move(start));
+  auto history = co_await io::await_callback<History>(shared->executor, std::move(start));
   if (!history) co_return history.error().with_context("watch " + prefix);
   co_return std::unique_ptr<StoreWatch>(std::make_unique<Subscription>(shared, subscriber));
 }

@@ -86,6 +86,9 @@ struct StoreEvent {
 struct EventBatch {
   std::span<const StoreEvent> events;  // of the watched prefix; may be empty
   Revision revision = 0;               // everything up to here has been delivered
+  // The store had forgotten some of what came before: the events are the net change, and who
+  // resumes from a revision within would miss the rest.
+  bool gap = false;
 };
 
 // Alive = subscribed. May be destroyed at any time, also inside the handler; must not outlive the
@@ -103,8 +106,11 @@ class Store {
 
   // The newest revision whose events have been delivered to all watches.
   virtual Revision current_revision() const = 0;
-  // Reads and watches from below this fail with Expired.
+  // Reads and watches from below this may fail with Expired.
   virtual Revision compacted_revision() const = 0;
+  // Waits until all watches have been told of everything committed before the call, whoever
+  // committed it; answers current_revision(). What is read from a cache then is not stale.
+  virtual io::Task<Result<Revision>> synchronize() = 0;
 
   virtual io::Task<Result<std::optional<KeyValue>>> get(std::string key, Revision revision = 0) = 0;
   virtual io::Task<Result<ListPage>> list(ListRequest request) = 0;

@@ -28,6 +28,15 @@ T run_task(io::asio::io_context& loop, io::Task<T> task) {
   return std::move(*out);
 }
 
+// Runs the loop until `holds`; false when it does not within ten seconds.
+template <class Predicate>
+bool run_until(io::asio::io_context& loop, Predicate holds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  loop.restart();
+  while (!holds() && std::chrono::steady_clock::now() < deadline) loop.run_one_until(deadline);
+  return holds();
+}
+
 inline void run_task(io::asio::io_context& loop, io::Task<void> task) {
   bool done = false;
   io::asio::co_spawn(loop, std::move(task), [&done](const std::exception_ptr& thrown) {

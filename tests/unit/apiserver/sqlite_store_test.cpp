@@ -34,14 +34,13 @@ class TemporaryFolder {
   std::string path_;
 };
 
+Result<StoreMaker::Made> make_in_memory(io::asio::io_context& loop) {
+  FAIRLEAD_TRY(store, open_sqlite_store(loop.get_executor(), {.path = ":memory:"}));
+  return StoreMaker::Made{.behind = nullptr, .store = std::move(store)};
+}
+
 INSTANTIATE_TEST_SUITE_P(Sqlite, StoreSuite,
-                         testing::Values(StoreMaker{.name = "memory",
-                                                    .make =
-                                                        [](io::Executor executor) {
-                                                          return open_sqlite_store(
-                                                              std::move(executor),
-                                                              {.path = ":memory:"});
-                                                        }}),
+                         testing::Values(StoreMaker{.name = "memory", .make = make_in_memory}),
                          [](const auto& param) { return param.param.name; });
 
 SharedBytes bytes(std::string text) { return std::make_shared<const std::string>(std::move(text)); }
