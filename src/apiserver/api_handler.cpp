@@ -171,21 +171,34 @@ io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool
   }
   auto allowed = authorize(*user, {.verb = to_lower_ascii(request.method), .path = url->path});
   if (!allowed) co_return std::move(allowed).error();
+  if (url->path == "/healthz" || url->path == "/livez" || url->path == "/readyz") {
+    if (!is_reading(request.method)) co_return method_not_allowed();
+    co_return co_await answer_health(url->path, url->param("verbose").has_value());
+  }
   auto found = answer_static(request, *url);
   if (!found) co_return text_response(404, "404 page not found\n");
   if (!is_reading(request.method)) co_return method_not_allowed();
   co_return found;
 }
 
+// A server whose store does not answer is alive, but nothing should be sent to it (spec 1.6).
+io::Task<io::HttpResponse> ApiHandler::answer_health(std::string path, bool verbose) {
+  std::string checks = "[+]ping ok\n";
+  bool passed = true;
+  if (path == "/readyz") {
+    const auto current = co_await registry_.store().synchronize();
+    passed = current.has_value();
+    checks += passed ? "[+]store ok\n" : "[-]store failed: reason withheld\n";
+    if (!passed) log::warning("Not ready", {{"err", current.error()}});
+  }
+  const std::string name = path.substr(1);
+  if (!passed) co_return text_response(500, fmt::format("{}{} check failed\n", checks, name));
+  if (!verbose) co_return text_response(200, "ok");
+  co_return text_response(200, fmt::format("{}{} check passed\n", checks, name));
+}
+
 std::optional<io::HttpResponse> ApiHandler::answer_static(const io::HttpRequest& request,
                                                           const io::Url& url) const {
-  if (url.path == "/healthz" || url.path == "/livez" || url.path == "/readyz") {
-    if (url.param("verbose")) {
-      return text_response(
-          200, fmt::format("[+]ping ok\n[+]store ok\n{} check passed\n", url.path.substr(1)));
-    }
-    return text_response(200, "ok");
-  }
   if (url.path == "/version" || url.path == "/version/") return serve(version_, request);
   if (url.path.starts_with("/openapi/")) return answer_openapi(request, url);
   const auto accept = io::find_header(request.headers, "Accept").value_or("");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json/array.hpp>
 
+#include "apiserver/own_writes.hpp"
 #include "base/log.hpp"
 
 namespace fairlead::apiserver {
@@ -13,34 +14,6 @@ using namespace std::chrono_literals;
 constexpr auto kCompactionPeriod = 1min;
 constexpr auto kReaperRetry = 5s;  // objects that wait for a finalizer or a grace period
 
-WriteRequest own_request(const Clock& clock, std::string ns, std::string name = {}) {
-  WriteRequest out;
-  out.context = {.now = clock.wall(),
-                 .dry_run = false,
-                 .user = "system:apiserver",
-                 .field_manager = "fairlead-apiserver"};
-  out.ns = std::move(ns);
-  out.name = std::move(name);
-  return out;
-}
-
-Error to_error(const StatusError& error, std::string_view what) {
-  return make_error(ErrorCode::Internal, "{}: {}", what, error.message);
-}
-
-io::Task<Result<void>> create_unless_there(Registry* registry, const Clock* clock,
-                                           Resource* resource, std::string ns, Document object) {
-  const std::string name(string_at(object, "metadata.name"));
-  if (resource->cache.find(resource->key(ns, name)) != nullptr) co_return Result<void>();
-  ObjectWriter writer(*registry);
-  const auto written =
-      co_await writer.create(*resource, own_request(*clock, ns), std::move(object));
-  if (!written && written.error().reason != "AlreadyExists") {
-    co_return to_error(written.error(), fmt::format("make {} {}", resource->info().kind, name));
-  }
-  co_return Result<void>();
-}
-
 }  // namespace
 
 io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* clock) {
@@ -49,56 +22,6 @@ io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* c
     FAIRLEAD_CO_CHECK(co_await create_unless_there(registry, clock, &registry->namespaces(), "",
                                                    std::move(object)));
   }
-  co_return Result<void>();
-}
-
-namespace {
-
-// Signed, as parsed documents hold numbers.
-std::int64_t port_value(const SocketAddress& address) { return number(address.port); }
-
-Document kubernetes_service(const IpPrefix& service_cidr, const SocketAddress& advertise) {
-  const std::string ip = service_cidr.address().plus(1).to_string();
-  Document port{
-      {"name", "https"}, {"protocol", "TCP"}, {"port", 443}, {"targetPort", port_value(advertise)}};
-  return {{"metadata",
-           Document{{"name", "kubernetes"},
-                    {"labels", Document{{"component", "apiserver"}, {"provider", "kubernetes"}}}}},
-          {"spec", Document{{"clusterIP", ip},
-                            {"clusterIPs", boost::json::array{ip}},
-                            {"type", "ClusterIP"},
-                            {"ports", boost::json::array{std::move(port)}}}}};
-}
-
-Document kubernetes_slice(const SocketAddress& advertise) {
-  Document endpoint{{"addresses", boost::json::array{advertise.address.to_string()}},
-                    {"conditions", Document{{"ready", true}}}};
-  Document port{{"name", "https"}, {"protocol", "TCP"}, {"port", port_value(advertise)}};
-  return {
-      {"metadata", Document{{"name", "kubernetes"},
-                            {"namespace", "default"},
-                            {"labels", Document{{"kubernetes.io/service-name", "kubernetes"}}}}},
-      {"addressType", text_value(to_string(advertise.address.family()))},
-      {"endpoints", boost::json::array{std::move(endpoint)}},
-      {"ports", boost::json::array{std::move(port)}}};
-}
-
-}  // namespace
-
-io::Task<Result<void>> make_kubernetes_service(Registry* registry, const Clock* clock,
-                                               IpPrefix service_cidr, SocketAddress advertise) {
-  Resource* services = registry->find("", "v1", "services");
-  Resource* slices = registry->find("discovery.k8s.io", "v1", "endpointslices");
-  if (services == nullptr || slices == nullptr) co_return Result<void>();
-  FAIRLEAD_CO_CHECK(co_await create_unless_there(registry, clock, services, "default",
-                                                 kubernetes_service(service_cidr, advertise)));
-  const Document slice = kubernetes_slice(advertise);
-  FAIRLEAD_CO_CHECK(co_await create_unless_there(registry, clock, slices, "default", slice));
-  ObjectWriter writer(*registry);
-  const auto set =
-      co_await writer.update(*slices, own_request(*clock, "default", "kubernetes"),
-                             [slice](const Document&) -> ApiResult<Document> { return slice; });
-  if (!set) co_return to_error(set.error(), "set EndpointSlice kubernetes");
   co_return Result<void>();
 }
 

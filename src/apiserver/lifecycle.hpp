@@ -17,11 +17,6 @@ namespace fairlead::apiserver {
 // Namespaces default, kube-system, kube-public, kube-node-lease; existing ones are left alone.
 io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* clock);
 
-// Service default/kubernetes at the first address of `service_cidr`, and its EndpointSlice at
-// `advertise`. An existing Service is left alone, the slice is set.
-io::Task<Result<void>> make_kubernetes_service(Registry* registry, const Clock* clock,
-                                               IpPrefix service_cidr, SocketAddress advertise);
-
 // ServiceCIDR kubernetes, which tells node proxies the ranges cluster IPs are taken from; an
 // existing one is left alone.
 io::Task<Result<void>> make_service_cidr(Registry* registry, const Clock* clock,

@@ -126,12 +126,14 @@ void Watcher::offer(const Past& past) {
 }
 
 void Watcher::push(WatchedEvent event) {
-  if (queue_.size() >= ObjectCache::kMaxQueued) {
-    cut_off_ = true;
-    queue_.clear();
-  } else {
-    queue_.push_back(std::move(event));
-  }
+  if (queue_.size() >= ObjectCache::kMaxQueued) return cut();
+  queue_.push_back(std::move(event));
+  wake_.notify();
+}
+
+void Watcher::cut() {
+  cut_off_ = true;
+  queue_.clear();
   wake_.notify();
 }
 
@@ -156,6 +158,7 @@ Result<void> ObjectCache::load(const ListPage& page) {
 void ObjectCache::apply(const EventBatch& batch) {
   for (const StoreEvent& event : batch.events) apply_one(event);
   revision_ = batch.revision;
+  if (batch.gap) forget_past();
   for (io::Event* waiter : waiters_) waiter->notify();
 }
 
@@ -182,6 +185,14 @@ void ObjectCache::apply_one(const StoreEvent& event) {
   last_change_ = event.revision;
   for (Watcher* watcher : watchers_) watcher->offer(*past);
   remember(std::move(past));
+}
+
+// Nobody may go on from before: what happened there is not known in full.
+void ObjectCache::forget_past() {
+  ring_.clear();
+  ring_bytes_ = 0;
+  oldest_ = revision_;
+  for (Watcher* watcher : watchers_) watcher->cut();
 }
 
 void ObjectCache::remember(std::shared_ptr<const Watcher::Past> past) {

@@ -81,7 +81,7 @@ class Watcher {
   // Everything queued, oldest first. An empty answer means that the watcher has passed passed().
   std::vector<WatchedEvent> take();
   bool has_events() const { return !queue_.empty(); }
-  bool cut_off() const { return cut_off_; }  // could not keep up: end the stream
+  bool cut_off() const { return cut_off_; }  // cannot be told everything: end the stream
   Revision passed() const;             // every matching event up to here has been taken or queued
   io::Event& wake() { return wake_; }  // notified on new events and when cut off
 
@@ -91,6 +91,7 @@ class Watcher {
   Watcher(ObjectCache& cache, Selection selection, Revision after, io::Executor executor);
   void offer(const Past& past);
   void push(WatchedEvent event);
+  void cut();
 
   ObjectCache& cache_;
   Selection selection_;
@@ -148,6 +149,7 @@ class ObjectCache {
  private:
   friend class Watcher;
   void apply_one(const StoreEvent& event);
+  void forget_past();
   void remember(std::shared_ptr<const Watcher::Past> past);
 
   const Strategy& strategy_;

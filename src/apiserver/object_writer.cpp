@@ -377,7 +377,13 @@ io::Task<ApiResult<std::optional<Written>>> ObjectWriter::commit(Plan plan) {
       co_return too_many_requests(result.error().message, 1);
     co_return to_status(result.error());
   }
-  if (!result->succeeded) co_return std::optional<Written>();
+  if (!result->succeeded) {
+    // Somebody was quicker, perhaps another server: the next try starts from what they wrote.
+    if (const auto current = co_await registry_.store().synchronize(); !current) {
+      co_return to_status(current.error());
+    }
+    co_return std::optional<Written>();
+  }
   const auto own = std::ranges::find(keys, plan.key);
   check(own != keys.end(), "a plan writes its own object");
   plan.written.revision = result->revisions[static_cast<std::size_t>(own - keys.begin())];

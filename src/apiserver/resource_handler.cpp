@@ -54,6 +54,9 @@ std::string_view to_string(Verb verb) {
 io::Task<ApiResult<io::HttpResponse>> ResourceHandler::answer(ResourceCall call) {
   auto view = view_of(call);
   if (!view) co_return std::move(view).error();
+  if (call.url->param("resourceVersion").value_or("").empty()) {
+    FAIRLEAD_CO_CHECK(co_await be_current());
+  }
   switch (call.verb) {
     case Verb::Get:
       co_return co_await get(std::move(call), *std::move(view));
@@ -93,6 +96,13 @@ ApiResult<View> ResourceHandler::view_of(const ResourceCall& call) const {
 }
 
 // ---- reading
+
+// Who names no revision is to see everything that was committed before, by other servers too.
+io::Task<ApiResult<void>> ResourceHandler::be_current() {
+  const auto current = co_await registry_.store().synchronize();
+  if (!current) co_return to_status(current.error());
+  co_return ApiResult<void>();
+}
 
 io::Task<ApiResult<void>> ResourceHandler::wait_for(Resource* resource, Revision revision) {
   if (revision <= resource->cache.revision()) co_return ApiResult<void>();

@@ -54,6 +54,7 @@ class ResourceHandler {
                                     const View& view) const;
   // Waits until the cache is at least at `revision`; 504 when it does not come within three
   // seconds.
+  io::Task<ApiResult<void>> be_current();
   io::Task<ApiResult<void>> wait_for(Resource* resource, Revision revision);
   io::Task<ApiResult<ObjectCache::Page>> page_at(Resource* resource, Selection selection,
                                                  std::string from, std::size_t limit,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apiserver/api_handler.hpp"
+#include "apiserver/kubernetes_service.hpp"
 #include "apiserver/lifecycle.hpp"
 #include "apiserver/store/sqlite_store.hpp"
 #include "base/log.hpp"
@@ -13,23 +14,31 @@ namespace {
 class Server final : public ApiServer {
  public:
   struct Parts {
-    std::unique_ptr<Store> store;
+    std::unique_ptr<Store> own_store;  // null: `store` is somebody else's
+    Store* store;
     Pki pki;
     std::optional<SocketAddress> advertise;
     std::vector<IpPrefix> service_cidrs;
     const Clock* clock;
   };
   Server(io::Executor executor, Parts parts, Strategies strategies, std::vector<TokenEntry> tokens)
-      : store_(std::move(parts.store)),
+      : own_store_(std::move(parts.own_store)),
+        store_(parts.store),
         pki_(std::move(parts.pki)),
-        advertise_(parts.advertise),
         service_cidrs_(std::move(parts.service_cidrs)),
         clock_(parts.clock),
         registry_(executor, *store_, std::move(strategies)),
         authenticator_(std::move(tokens)),
         handler_(registry_, *clock_, authenticator_),
         reaper_(registry_, *clock_, executor),
-        tasks_(executor, "apiserver") {}
+        tasks_(executor, "apiserver") {
+    if (parts.advertise) {
+      kubernetes_.emplace(registry_, *clock_,
+                          KubernetesService::Config{.service_cidr = service_cidrs_.front(),
+                                                    .advertise = *parts.advertise,
+                                                    .alone = own_store_ != nullptr});
+    }
+  }
 
   Result<void> add_listener(const io::Executor& executor, Listener listener,
                             const io::TlsServer& tls) {
@@ -55,13 +64,12 @@ class Server final : public ApiServer {
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
     FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
     FAIRLEAD_CO_CHECK(co_await make_service_cidr(&registry_, clock_, service_cidrs_));
-    if (advertise_) {
-      const auto made =
-          co_await make_kubernetes_service(&registry_, clock_, service_cidrs_.front(), *advertise_);
-      if (!made) co_return made.error();
+    if (kubernetes_) {
+      FAIRLEAD_CO_CHECK(co_await kubernetes_->reconcile());
+      tasks_.spawn(kubernetes_->run());
     }
     tasks_.spawn(reaper_.run());
-    tasks_.spawn(compact_regularly(store_.get(), clock_));
+    tasks_.spawn(compact_regularly(store_, clock_));
     for (const auto& server : servers_) server->start();
     co_return Result<void>();
   }
@@ -69,7 +77,8 @@ class Server final : public ApiServer {
   io::Task<void> close() override {
     for (const auto& server : servers_) co_await server->close();
     co_await tasks_.close();
-    co_await store_->close();
+    if (kubernetes_) co_await kubernetes_->leave();
+    if (own_store_) co_await own_store_->close();
   }
 
   const Pki& pki() const override { return pki_; }
@@ -91,15 +100,16 @@ class Server final : public ApiServer {
     if (&resource == &registry_.namespaces() || event.value == nullptr) reaper_.poke();
   }
 
-  std::unique_ptr<Store> store_;
+  std::unique_ptr<Store> own_store_;
+  Store* store_;
   Pki pki_;
-  std::optional<SocketAddress> advertise_;
   std::vector<IpPrefix> service_cidrs_;
   const Clock* clock_;
   Registry registry_;
   Authenticator authenticator_;
   ApiHandler handler_;
   NamespaceReaper reaper_;
+  std::optional<KubernetesService> kubernetes_;
   std::vector<std::unique_ptr<io::HttpServer>> servers_;
   io::TaskGroup tasks_;
 };
@@ -139,21 +149,31 @@ Result<Pki> open_pki(const ApiServer::Config& config) {
                                        : Pki::open(config.data_directory, *config.clock);
 }
 
+Result<std::unique_ptr<Store>> open_own_store(const io::Executor& executor,
+                                              const std::string& data_directory) {
+  const std::string path = data_directory.empty() ? ":memory:" : data_directory + "/store.db";
+  return open_sqlite_store(executor, {.path = path});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Config config) {
   FAIRLEAD_CHECK(check_config(config));
   FAIRLEAD_TRY(pki, open_pki(config));
-  const std::string path =
-      config.data_directory.empty() ? ":memory:" : config.data_directory + "/store.db";
   for (const IpPrefix& cidr : config.kinds.service_cidrs)
     config.names.addresses.push_back(cidr.address().plus(1));
   if (config.advertise) config.names.addresses.push_back(config.advertise->address);
   FAIRLEAD_TRY(identity, pki.server_identity(std::move(config.names), *config.clock));
   FAIRLEAD_TRY(tls, io::TlsServer::create(identity, pki.ca_pem()));
-  FAIRLEAD_TRY(store, open_sqlite_store(executor, {.path = path}));
+  std::unique_ptr<Store> own_store;
+  if (config.store == nullptr) {
+    FAIRLEAD_TRY(opened, open_own_store(executor, config.data_directory));
+    own_store = std::move(opened);
+    config.store = own_store.get();
+  }
   auto server = std::make_unique<Server>(executor,
-                                         Server::Parts{.store = std::move(store),
+                                         Server::Parts{.own_store = std::move(own_store),
+                                                       .store = config.store,
                                                        .pki = std::move(pki),
                                                        .advertise = config.advertise,
                                                        .service_cidrs = config.kinds.service_cidrs,

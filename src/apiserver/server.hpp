@@ -8,8 +8,8 @@
 //   "kubernetes"), then accepts. close()   ends watches and connections, then the store. To be
 //   awaited before destruction, also when start() failed.
 //
-// Invariants: one writer per data directory (a second server is refused); what was answered with
-// 2xx is on disk. Not here: controllers (they are clients), leader election, RBAC (see auth.hpp).
+// Invariants: one writer per store.db (a second server is refused); what was answered with 2xx is
+// on disk. Not here: controllers (they are clients), leader election, RBAC (see auth.hpp).
 #pragma once
 
 #include <memory>
@@ -20,6 +20,7 @@
 #include "apiserver/auth.hpp"
 #include "apiserver/kinds.hpp"
 #include "apiserver/pki.hpp"
+#include "apiserver/store/store.hpp"
 #include "base/clock.hpp"
 #include "io/http.hpp"
 #include "io/task.hpp"
@@ -35,8 +36,10 @@ class ApiServer {
     bool tls = true;
   };
   struct Config {
-    std::string
-        data_directory;  // store.db, ca.crt, ca.key; empty = everything in memory, nothing survives
+    // store.db, ca.crt, ca.key; empty = everything in memory, nothing survives
+    std::string data_directory;
+    // Where objects are kept instead of store.db. The caller's, who closes it after the server.
+    Store* store = nullptr;
     std::vector<Listener> listeners;
     KindsConfig kinds;
     std::vector<TokenEntry> tokens;  // bearer tokens

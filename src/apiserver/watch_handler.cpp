@@ -152,6 +152,7 @@ io::Task<ApiResult<void>> ResourceHandler::watch(ResourceCall call, io::HttpExch
     options->selection.fields.push_back({.field = "metadata.name", .value = call.path.name});
   }
   const Start start = start_of(*options);
+  if (!start.after && start.at_least == 0) FAIRLEAD_CO_CHECK(co_await be_current());
   const Pace pace{.end = end_of(*options, std::chrono::steady_clock::now()),
                   .bookmarks = options->allow_bookmarks};
   ObjectCache& cache = call.resource->cache;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <string>
 
+#include "apiserver/etcd/etcd_store.hpp"
 #include "apiserver/server.hpp"
 #include "base/log.hpp"
 #include "cli/apiserver_flags.hpp"
@@ -43,12 +44,74 @@ io::Task<Result<void>> serve_and_close(ApiServer* server, std::string kubeconfig
   co_return served;
 }
 
-Result<void> run(const cli::ApiServerFlags& flags) {
-  FAIRLEAD_TRY(config, cli::server_config(flags));
+// Of fairlead-apiserver only: `fairlead up` is one machine with a store of its own.
+struct EtcdFlags {
+  std::vector<std::string> servers;
+  std::string prefix = "/registry";
+  std::string ca_file, cert_file, key_file;
+};
+
+void describe(CLI::App& app, EtcdFlags& flags) {
+  app.add_option(
+         "--etcd-servers", flags.servers,
+         "keep objects in this etcd cluster instead of DATA-DIR/store.db: SCHEME://HOST:PORT "
+         "of its members, separated by commas")
+      ->delimiter(',');
+  app.add_option("--etcd-prefix", flags.prefix, "path in etcd below which everything is kept")
+      ->capture_default_str();
+  app.add_option("--etcd-cafile", flags.ca_file, "PEM file: whom to trust to be etcd");
+  auto* cert = app.add_option("--etcd-certfile", flags.cert_file,
+                              "PEM file: the certificate to show to etcd");
+  auto* key = app.add_option("--etcd-keyfile", flags.key_file, "PEM file: its key");
+  cert->needs(key);
+  key->needs(cert);
+}
+
+Result<std::string> read_pem(std::string_view flag, const std::string& path) {
+  if (path.empty()) return std::string();
+  auto text = apiserver::read_file(path);
+  if (!text) return text.error().with_context(fmt::format("--{}", flag));
+  return text;
+}
+
+Result<apiserver::EtcdConfig> etcd_config(const EtcdFlags& flags) {
+  apiserver::EtcdConfig out{.endpoints = flags.servers, .prefix = flags.prefix};
+  if (!out.prefix.ends_with('/')) out.prefix += '/';
+  FAIRLEAD_TRY(ca, read_pem("etcd-cafile", flags.ca_file));
+  FAIRLEAD_TRY(cert, read_pem("etcd-certfile", flags.cert_file));
+  FAIRLEAD_TRY(key, read_pem("etcd-keyfile", flags.key_file));
+  out.ca_pem = std::move(ca);
+  out.certificate_pem = std::move(cert);
+  out.key_pem = std::move(key);
+  return out;
+}
+
+struct Flags {
+  cli::ApiServerFlags server;
+  EtcdFlags etcd;
+};
+
+io::Task<Result<void>> run_on(apiserver::Store* store, const cli::ApiServerFlags* flags) {
+  FAIRLEAD_CO_TRY(config, cli::server_config(*flags));
+  config.store = store;
+  const io::Executor loop = co_await io::asio::this_coro::executor;
+  FAIRLEAD_CO_TRY(server, ApiServer::create(loop, std::move(config)));
+  co_return co_await serve_and_close(server.get(), cli::kubeconfig_path(*flags));
+}
+
+io::Task<Result<void>> run(const Flags* flags) {
+  if (flags->etcd.servers.empty()) co_return co_await run_on(nullptr, &flags->server);
+  FAIRLEAD_CO_TRY(etcd, etcd_config(flags->etcd));
+  FAIRLEAD_CO_TRY(store, co_await apiserver::open_etcd_store(std::move(etcd)));
+  const Result<void> done = co_await run_on(store.get(), &flags->server);
+  co_await store->close();
+  co_return done;
+}
+
+Result<void> run_to_end(const Flags& flags) {
   io::asio::io_context loop(1);
-  FAIRLEAD_TRY(server, ApiServer::create(loop.get_executor(), std::move(config)));
   Result<void> outcome;
-  io::asio::co_spawn(loop, serve_and_close(server.get(), cli::kubeconfig_path(flags)),
+  io::asio::co_spawn(loop, run(&flags),
                      [&outcome](const std::exception_ptr& thrown, Result<void> result) {
                        check(!thrown, "our code does not throw");
                        outcome = std::move(result);
@@ -61,11 +124,12 @@ Result<void> run(const cli::ApiServerFlags& flags) {
 }  // namespace fairlead
 
 int main(int argc, char** argv) {
-  fairlead::cli::ApiServerFlags flags;
+  fairlead::Flags flags;
   CLI::App app(
       "The Kubernetes API server of Fairlead: Services, EndpointSlices, Pods, Nodes and Namespaces "
-      "on SQLite.");
-  fairlead::cli::describe(app, flags);
+      "on SQLite or etcd.");
+  fairlead::cli::describe(app, flags.server);
+  fairlead::describe(app, flags.etcd);
   app.footer(fairlead::kFooter);
   try {
     app.parse(argc, argv);
@@ -75,9 +139,9 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "fairlead-apiserver: {}\n", wrong.what());
     return 2;
   }
-  flags.http = app.count("--http-port") > 0;
-  fairlead::cli::configure_log(flags);
-  if (const auto done = fairlead::run(flags); !done) {
+  flags.server.http = app.count("--http-port") > 0;
+  fairlead::cli::configure_log(flags.server);
+  if (const auto done = fairlead::run_to_end(flags); !done) {
     fmt::print(stderr, "fairlead-apiserver: {}\n", done.error());
     return 1;
   }

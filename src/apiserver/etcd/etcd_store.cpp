@@ -1,0 +1,554 @@
+#include "apiserver/etcd/etcd_store.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <list>
+#include <map>
+#include <tuple>
+
+#include "apiserver/etcd/etcd_client.hpp"
+#include "base/log.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+namespace pb = etcdserverpb;
+
+constexpr std::int64_t kPageKeys = 500;
+// History from before the start, so that watches of clients survive a restart of the server; less
+// where etcd has compacted it.
+constexpr Revision kHistory[] = {5000, 1000, 0};
+constexpr std::size_t kMostHistoryEvents = 5000;
+constexpr std::size_t kMostHistoryBytes = 16 * 1024 * 1024;
+constexpr auto kDeliveryTimeout = std::chrono::seconds(30);
+constexpr auto kReconnectPause = std::chrono::milliseconds(200);
+constexpr int kDeleteAttempts = 8;
+
+struct Subscriber {
+  std::string prefix;
+  Store::EventHandler handler;
+  Revision after = 0;  // knows everything up to here
+};
+
+class Subscription final : public StoreWatch {
+ public:
+  using List = std::list<std::shared_ptr<Subscriber>>;
+  Subscription(std::shared_ptr<List> all, std::shared_ptr<Subscriber> one)
+      : all_(std::move(all)), one_(std::move(one)) {}
+  ~Subscription() override {
+    one_->handler = nullptr;
+    all_->remove(one_);
+  }
+
+ private:
+  std::shared_ptr<List> all_;
+  std::shared_ptr<Subscriber> one_;
+};
+
+// The newest events, for subscribers that start in the past.
+class History {
+ public:
+  void reset(Revision floor) {
+    events_.clear();
+    bytes_ = 0;
+    floor_ = floor;
+  }
+  void add(const std::vector<StoreEvent>& events);
+  void forget_to(Revision revision);  // events up to it, and no subscriber may start before it
+  std::vector<StoreEvent> since(Revision after, std::string_view prefix) const;
+  Revision floor() const { return floor_; }  // complete above
+
+ private:
+  static std::size_t size_of(const StoreEvent& event) {
+    return event.key.size() + (event.value ? event.value->size() : 0) + sizeof event;
+  }
+
+  std::deque<StoreEvent> events_;
+  std::size_t bytes_ = 0;
+  Revision floor_ = 0;
+};
+
+void History::add(const std::vector<StoreEvent>& events) {
+  for (const StoreEvent& event : events) {
+    bytes_ += size_of(event);
+    events_.push_back(event);
+  }
+  while (events_.size() > kMostHistoryEvents || bytes_ > kMostHistoryBytes) {
+    forget_to(events_.front().revision);
+  }
+}
+
+void History::forget_to(Revision revision) {
+  floor_ = std::max(floor_, revision);
+  while (!events_.empty() && events_.front().revision <= floor_) {
+    bytes_ -= size_of(events_.front());
+    events_.pop_front();
+  }
+}
+
+std::vector<StoreEvent> History::since(Revision after, std::string_view prefix) const {
+  std::vector<StoreEvent> out;
+  for (const StoreEvent& event : events_) {
+    if (event.revision > after && event.key.starts_with(prefix)) out.push_back(event);
+  }
+  return out;
+}
+
+KeyValue key_value(pb::KeyValue& from) {
+  return {.key = std::move(*from.mutable_key()),
+          .value = std::make_shared<const std::string>(std::move(*from.mutable_value())),
+          .create_revision = static_cast<Revision>(from.create_revision()),
+          .mod_revision = static_cast<Revision>(from.mod_revision())};
+}
+
+StoreEvent store_event(pb::Event& from) {
+  KeyValue kv = key_value(*from.mutable_kv());
+  const bool put = from.type() == pb::Event::PUT;
+  return {.key = std::move(kv.key),
+          .value = put ? std::move(kv.value) : nullptr,
+          .revision = kv.mod_revision,
+          .create_revision = put ? kv.create_revision : 0};
+}
+
+void add_compare(pb::TxnRequest& request, const Compare& compare) {
+  pb::Compare& out = *request.add_compare();
+  out.set_result(pb::Compare::EQUAL);
+  out.set_target(pb::Compare::MOD);
+  out.set_key(compare.key);
+  out.set_mod_revision(static_cast<std::int64_t>(compare.mod_revision));
+  // Which key it was that failed:
+  pb::RangeRequest& range = *request.add_failure()->mutable_request_range();
+  range.set_key(compare.key);
+  range.set_keys_only(true);
+}
+
+void add_operation(pb::TxnRequest& request, const Operation& operation) {
+  pb::RequestOp& out = *request.add_success();
+  if (operation.value == nullptr) {
+    out.mutable_request_delete_range()->set_key(operation.key);
+    return;
+  }
+  out.mutable_request_put()->set_key(operation.key);
+  out.mutable_request_put()->set_value(*operation.value);
+}
+
+// Does the transaction know whether the key it deletes is there?
+bool is_guarded(const StoreTransaction& transaction, const std::string& key) {
+  return std::ranges::any_of(transaction.compares,
+                             [&key](const Compare& compare) { return compare.key == key; });
+}
+
+Result<void> check_sizes(const StoreTransaction& transaction) {
+  for (const Operation& operation : transaction.operations) {
+    if (operation.value != nullptr && operation.value->size() > kMaxValueBytes) {
+      return make_error(ErrorCode::TooLarge, "{}: value of {} bytes, the limit is {}",
+                        operation.key, operation.value->size(), kMaxValueBytes);
+    }
+  }
+  return {};
+}
+
+class EtcdStore final : public Store {
+ public:
+  EtcdStore(const io::Executor& loop, std::unique_ptr<etcd::Client> client, std::string prefix)
+      : loop_(loop),
+        client_(std::move(client)),
+        prefix_(std::move(prefix)),
+        marker_(prefix_ + "fairlead/last-commit"),
+        tasks_(loop, "etcd") {}
+
+  io::Task<Result<void>> open();
+
+  Revision current_revision() const override { return delivered_; }
+  Revision compacted_revision() const override { return history_.floor(); }
+  io::Task<Result<Revision>> synchronize() override;
+  io::Task<Result<std::optional<KeyValue>>> get(std::string key, Revision revision) override;
+  io::Task<Result<ListPage>> list(ListRequest request) override {
+    co_return co_await read(std::move(request), Content::KeysAndValues);
+  }
+  io::Task<Result<CommitResult>> commit(StoreTransaction transaction) override;
+  io::Task<Result<std::unique_ptr<StoreWatch>>> watch(std::string prefix, Revision after,
+                                                      EventHandler handler) override;
+  io::Task<Result<void>> compact(Revision revision) override;
+  io::Task<void> close() override;
+
+ private:
+  struct Marker {
+    Revision last_commit = 0;  // by any server
+    Revision revision = 0;     // of the cluster
+  };
+  io::Task<Result<Marker>> read_marker();
+  io::Task<Result<Revision>> find_history(Revision now);
+  io::Task<Result<void>> learn_keys();
+  enum class Content { KeysAndValues, Keys };
+  io::Task<Result<ListPage>> read(ListRequest request, Content content);
+
+  io::Task<void> follow();
+  io::Task<Error> follow_member();
+  io::Task<Result<void>> bridge_gap();
+  void deliver(std::vector<StoreEvent> events, Revision revision, bool gap = false);
+  void remember_keys(const std::vector<StoreEvent>& events);
+  io::Task<bool> delivered(Revision revision);
+
+  io::Task<Result<void>> guard_deletes(StoreTransaction* transaction);
+  io::Task<Result<CommitResult>> commit_once(const StoreTransaction* transaction);
+
+  io::Executor loop_;
+  std::unique_ptr<etcd::Client> client_;
+  std::string prefix_, marker_;
+
+  std::shared_ptr<Subscription::List> subscribers_ = std::make_shared<Subscription::List>();
+  std::list<io::Event*> waiters_;  // of delivered()
+  Revision delivered_ = 0;
+  History history_;
+  // mod_revision of every key, to tell what changed across a gap.
+  std::map<std::string, Revision, std::less<>> keys_;
+
+  std::shared_ptr<etcd::WatchStream> stream_;
+  bool compacted_ = false;  // etcd has forgotten what we have not seen
+  bool closing_ = false;
+  io::TaskGroup tasks_;
+};
+
+// ---- Opening
+
+io::Task<Result<void>> EtcdStore::open() {
+  FAIRLEAD_CO_TRY(marker, co_await read_marker());
+  FAIRLEAD_CO_TRY(oldest, co_await find_history(marker.revision));
+  FAIRLEAD_CO_CHECK(co_await learn_keys());
+  history_.reset(oldest);
+  delivered_ = oldest;
+  tasks_.spawn(follow());
+  if (!co_await delivered(marker.last_commit)) {
+    co_return make_error(ErrorCode::Timeout, "etcd {}: the watch does not deliver revision {}",
+                         client_->endpoint(), marker.last_commit);
+  }
+  delivered_ = std::max(delivered_, marker.revision);  // what is between was not written by us
+  co_return Result<void>();
+}
+
+io::Task<Result<EtcdStore::Marker>> EtcdStore::read_marker() {
+  pb::RangeRequest request;
+  request.set_key(marker_);
+  request.set_keys_only(true);
+  FAIRLEAD_CO_TRY(response, co_await client_->range(std::move(request)));
+  co_return Marker{.last_commit = response.kvs_size() > 0
+                                      ? static_cast<Revision>(response.kvs(0).mod_revision())
+                                      : 0,
+                   .revision = static_cast<Revision>(response.header().revision())};
+}
+
+// From where etcd still knows all changes up to `now`.
+io::Task<Result<Revision>> EtcdStore::find_history(Revision now) {
+  for (const Revision length : kHistory) {
+    const Revision from = now > length ? now - length : 1;
+    pb::RangeRequest request;
+    request.set_key(marker_);
+    request.set_keys_only(true);
+    request.set_revision(static_cast<std::int64_t>(from));
+    const auto known = co_await client_->range(std::move(request));
+    if (known) co_return from;
+    if (known.error().code != ErrorCode::Expired) co_return known.error();
+  }
+  co_return now;
+}
+
+io::Task<Result<void>> EtcdStore::learn_keys() {
+  FAIRLEAD_CO_TRY(page, co_await read({.prefix = prefix_}, Content::Keys));
+  for (KeyValue& item : page.items) keys_.insert_or_assign(std::move(item.key), item.mod_revision);
+  co_return Result<void>();
+}
+
+// ---- Following
+
+// Keeps a watch at some member until the store is closed.
+io::Task<void> EtcdStore::follow() {
+  while (!closing_) {
+    const Error ended = co_await follow_member();
+    if (closing_) co_return;
+    if (std::exchange(compacted_, false)) {
+      if (const auto bridged = co_await bridge_gap(); bridged) continue;
+      compacted_ = true;
+    }
+    log::warning("Lost the watch of etcd, going on at the next member",
+                 {{"err", ended}, {"revision", delivered_}});
+    client_->rotate();
+    if (!co_await io::sleep_for(kReconnectPause)) co_return;
+  }
+}
+
+// Why the watch ended.
+io::Task<Error> EtcdStore::follow_member() {
+  pb::WatchCreateRequest request;
+  request.set_key(prefix_);
+  request.set_range_end(prefix_end(prefix_));
+  request.set_start_revision(static_cast<std::int64_t>(delivered_) + 1);
+  stream_ = client_->watch(std::move(request));
+  while (true) {
+    auto response = co_await stream_->next();
+    if (!response) {
+      stream_ = nullptr;
+      co_return response.error();
+    }
+    if (response->canceled()) {
+      compacted_ = response->compact_revision() > 0;
+      stream_->cancel();
+      continue;
+    }
+    if (response->events_size() == 0) continue;
+    std::vector<StoreEvent> events;
+    for (pb::Event& event : *response->mutable_events()) events.push_back(store_event(event));
+    const Revision revision = events.back().revision;
+    deliver(std::move(events), revision);
+  }
+}
+
+// The net change from what was delivered last to now.
+io::Task<Result<void>> EtcdStore::bridge_gap() {
+  FAIRLEAD_CO_TRY(page, co_await list({.prefix = prefix_}));
+  std::map<std::string, Revision, std::less<>> gone = keys_;
+  std::vector<StoreEvent> events;
+  for (KeyValue& item : page.items) {
+    const auto before = gone.find(item.key);
+    const bool same = before != gone.end() && before->second == item.mod_revision;
+    if (before != gone.end()) gone.erase(before);
+    if (same) continue;
+    events.push_back({.key = std::move(item.key),
+                      .value = std::move(item.value),
+                      .revision = item.mod_revision,
+                      .create_revision = item.create_revision});
+  }
+  std::ranges::sort(events, {},
+                    [](const StoreEvent& event) { return std::tie(event.revision, event.key); });
+  for (const auto& [key, revision] : gone) {
+    events.push_back(
+        {.key = key, .value = nullptr, .revision = page.revision, .create_revision = 0});
+  }
+  log::warning("etcd has compacted changes that were not seen; clients have to list again",
+               {{"from", delivered_}, {"to", page.revision}, {"changed", events.size()}});
+  deliver(std::move(events), page.revision, true);
+  co_return Result<void>();
+}
+
+void EtcdStore::deliver(std::vector<StoreEvent> events, Revision revision, bool gap) {
+  std::erase_if(events, [this](const StoreEvent& event) { return event.key == marker_; });
+  remember_keys(events);
+  if (gap) {
+    history_.reset(revision);
+  } else {
+    history_.add(events);
+  }
+  delivered_ = std::max(delivered_, revision);
+  const auto now = *subscribers_;  // a handler may end or start subscriptions
+  for (const auto& subscriber : now) {
+    if (subscriber->handler == nullptr || delivered_ <= subscriber->after) continue;
+    std::vector<StoreEvent> matching;
+    for (const StoreEvent& event : events) {
+      if (event.revision > subscriber->after && event.key.starts_with(subscriber->prefix)) {
+        matching.push_back(event);
+      }
+    }
+    subscriber->after = delivered_;
+    subscriber->handler(EventBatch{.events = matching, .revision = delivered_, .gap = gap});
+  }
+  for (io::Event* waiter : waiters_) waiter->notify();
+}
+
+// Events of before the start are replayed; what was learnt then is newer.
+void EtcdStore::remember_keys(const std::vector<StoreEvent>& events) {
+  for (const StoreEvent& event : events) {
+    const auto known = keys_.find(event.key);
+    if (known != keys_.end() && known->second > event.revision) continue;
+    if (event.value != nullptr) {
+      keys_.insert_or_assign(event.key, event.revision);
+    } else if (known != keys_.end()) {
+      keys_.erase(known);
+    }
+  }
+}
+
+// Waits until all subscribers know of `revision`; false when that takes too long.
+io::Task<bool> EtcdStore::delivered(Revision revision) {
+  const auto until = std::chrono::steady_clock::now() + kDeliveryTimeout;
+  io::Event wake(loop_);
+  const auto place = waiters_.insert(waiters_.end(), &wake);
+  while (delivered_ < revision && co_await wake.wait_until(until)) {
+  }
+  waiters_.erase(place);
+  co_return delivered_ >= revision;
+}
+
+io::Task<Result<std::unique_ptr<StoreWatch>>> EtcdStore::watch(std::string prefix, Revision after,
+                                                               EventHandler handler) {
+  if (after < history_.floor()) {
+    co_return make_error(ErrorCode::Expired,
+                         "watch {}: revision {} has been compacted, the oldest known is {}", prefix,
+                         after, history_.floor());
+  }
+  auto subscriber = std::make_shared<Subscriber>(Subscriber{.prefix = std::move(prefix),
+                                                            .handler = std::move(handler),
+                                                            .after = std::max(after, delivered_)});
+  if (after < delivered_) {
+    const auto events = history_.since(after, subscriber->prefix);
+    subscriber->handler(EventBatch{.events = events, .revision = delivered_});
+  }
+  subscribers_->push_back(subscriber);
+  co_return std::unique_ptr<StoreWatch>(std::make_unique<Subscription>(subscribers_, subscriber));
+}
+
+io::Task<Result<Revision>> EtcdStore::synchronize() {
+  FAIRLEAD_CO_TRY(marker, co_await read_marker());
+  if (!co_await delivered(marker.last_commit)) {
+    co_return make_error(ErrorCode::Timeout, "etcd {}: the watch does not deliver revision {}",
+                         client_->endpoint(), marker.last_commit);
+  }
+  co_return delivered_;
+}
+
+// ---- Reading
+
+io::Task<Result<std::optional<KeyValue>>> EtcdStore::get(std::string key, Revision revision) {
+  pb::RangeRequest request;
+  request.set_key(std::move(key));
+  request.set_revision(static_cast<std::int64_t>(revision));
+  FAIRLEAD_CO_TRY(response, co_await client_->range(std::move(request)));
+  if (response.kvs_size() == 0) co_return std::optional<KeyValue>();
+  co_return std::optional(key_value(*response.mutable_kvs(0)));
+}
+
+// In pages, all of one revision.
+io::Task<Result<ListPage>> EtcdStore::read(ListRequest request, Content content) {
+  ListPage out{.items = {}, .more = false, .revision = request.revision};
+  std::string from = request.from.empty() ? request.prefix : request.from;
+  while (true) {
+    pb::RangeRequest page;
+    page.set_key(from);
+    page.set_range_end(prefix_end(request.prefix));
+    page.set_revision(static_cast<std::int64_t>(out.revision));
+    page.set_keys_only(content == Content::Keys);
+    const auto wanted = static_cast<std::int64_t>(request.limit - out.items.size());
+    page.set_limit(request.limit == 0 ? kPageKeys : std::min(kPageKeys, wanted));
+    FAIRLEAD_CO_TRY(response, co_await client_->range(std::move(page)));
+    if (out.revision == 0) out.revision = static_cast<Revision>(response.header().revision());
+    for (pb::KeyValue& item : *response.mutable_kvs()) out.items.push_back(key_value(item));
+    out.more = response.more();
+    if (!out.more || out.items.size() == request.limit) break;
+    from = out.items.back().key + '\0';
+  }
+  std::erase_if(out.items, [this](const KeyValue& item) { return item.key == marker_; });
+  co_return out;
+}
+
+// ---- Writing
+
+// Every delete gets a compare, so that it is known beforehand whether it changes anything.
+io::Task<Result<void>> EtcdStore::guard_deletes(StoreTransaction* transaction) {
+  for (const Operation& operation : transaction->operations) {
+    if (operation.value != nullptr || is_guarded(*transaction, operation.key)) continue;
+    FAIRLEAD_CO_TRY(found, co_await get(operation.key, 0));
+    transaction->compares.push_back(
+        {.key = operation.key, .mod_revision = found ? found->mod_revision : 0});
+  }
+  co_return Result<void>();
+}
+
+io::Task<Result<CommitResult>> EtcdStore::commit(StoreTransaction transaction) {
+  FAIRLEAD_CO_CHECK(check_sizes(transaction));
+  const std::size_t asked = transaction.compares.size();
+  for (int attempt = 0; attempt < kDeleteAttempts; ++attempt) {
+    StoreTransaction guarded = transaction;
+    FAIRLEAD_CO_CHECK(co_await guard_deletes(&guarded));
+    FAIRLEAD_CO_TRY(result, co_await commit_once(&guarded));
+    const bool ours = std::ranges::any_of(
+        std::span(guarded.compares).subspan(asked),
+        [&result](const Compare& compare) { return compare.key == result.conflicting_key; });
+    if (result.succeeded || !ours) co_return result;
+  }
+  co_return make_error(ErrorCode::Unavailable, "{}: others keep changing it",
+                       transaction.operations.front().key);
+}
+
+namespace {
+
+// A delete of a key that is known to be absent.
+bool changes_nothing(const StoreTransaction& transaction, const Operation& operation) {
+  return operation.value == nullptr &&
+         std::ranges::any_of(transaction.compares, [&operation](const Compare& compare) {
+           return compare.key == operation.key && compare.mod_revision == 0;
+         });
+}
+
+std::string conflict_of(const StoreTransaction& transaction, const pb::TxnResponse& response) {
+  for (std::size_t i = 0; i < transaction.compares.size(); ++i) {
+    const auto& found = response.responses(static_cast<int>(i)).response_range();
+    const Revision now =
+        found.kvs_size() > 0 ? static_cast<Revision>(found.kvs(0).mod_revision()) : 0;
+    if (now != transaction.compares[i].mod_revision) return transaction.compares[i].key;
+  }
+  return {};
+}
+
+}  // namespace
+
+io::Task<Result<CommitResult>> EtcdStore::commit_once(const StoreTransaction* transaction) {
+  pb::TxnRequest request;
+  for (const Compare& compare : transaction->compares) add_compare(request, compare);
+  for (const Operation& operation : transaction->operations) {
+    if (!changes_nothing(*transaction, operation)) add_operation(request, operation);
+  }
+  const bool writes = request.success_size() > 0;
+  if (writes) request.add_success()->mutable_request_put()->set_key(marker_);
+  FAIRLEAD_CO_TRY(response, co_await client_->txn(std::move(request)));
+  CommitResult out{.succeeded = response.succeeded()};
+  if (!out.succeeded) {
+    out.conflicting_key = conflict_of(*transaction, response);
+    co_return out;
+  }
+  const auto revision = static_cast<Revision>(response.header().revision());
+  for (const Operation& operation : transaction->operations) {
+    out.revisions.push_back(changes_nothing(*transaction, operation) ? 0 : revision);
+  }
+  if (writes && !co_await delivered(revision)) {
+    co_return make_error(ErrorCode::Timeout,
+                         "etcd {}: revision {} was committed but has not been delivered",
+                         client_->endpoint(), revision);
+  }
+  co_return out;
+}
+
+io::Task<Result<void>> EtcdStore::compact(Revision revision) {
+  if (revision > history_.floor()) {
+    pb::CompactionRequest request;
+    request.set_revision(static_cast<std::int64_t>(revision));
+    const auto done = co_await client_->compact(std::move(request));
+    // Expired: another server was quicker.
+    if (!done && done.error().code != ErrorCode::Expired) co_return done.error();
+    history_.forget_to(revision);
+  }
+  co_return Result<void>();
+}
+
+io::Task<void> EtcdStore::close() {
+  closing_ = true;
+  if (stream_) stream_->cancel();
+  co_await tasks_.close();
+}
+
+}  // namespace
+
+io::Task<Result<std::unique_ptr<Store>>> open_etcd_store(EtcdConfig config) {
+  if (!config.prefix.starts_with('/') || !config.prefix.ends_with('/')) {
+    co_return make_error(ErrorCode::Invalid, "etcd prefix \"{}\" must start and end with '/'",
+                         config.prefix);
+  }
+  const io::Executor loop = co_await io::asio::this_coro::executor;
+  FAIRLEAD_CO_TRY(client, etcd::Client::create(loop, config));
+  auto store = std::make_unique<EtcdStore>(loop, std::move(client), std::move(config.prefix));
+  if (const auto opened = co_await store->open(); !opened) {
+    co_await store->close();
+    co_return opened.error();
+  }
+  co_return std::unique_ptr<Store>(std::move(store));
+}
+
+}  // namespace fairlead::apiserver

@@ -1,0 +1,17 @@
+// Writes the server makes for itself, as user system:apiserver.
+#pragma once
+
+#include <string>
+
+#include "apiserver/object_writer.hpp"
+#include "apiserver/registry.hpp"
+#include "base/clock.hpp"
+
+namespace fairlead::apiserver {
+
+WriteRequest own_request(const Clock& clock, std::string ns, std::string name = {});
+Error to_error(const StatusError& error, std::string_view what);
+io::Task<Result<void>> create_unless_there(Registry* registry, const Clock* clock,
+                                           Resource* resource, std::string ns, Document object);
+
+}  // namespace fairlead::apiserver

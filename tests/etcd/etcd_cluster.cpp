@@ -1,0 +1,146 @@
+#include "etcd/etcd_cluster.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "io/socket.hpp"
+
+namespace fairlead::etcd_test {
+
+using namespace std::chrono_literals;
+
+// The kernel's choice; somebody else could take it before its user does, on loopback nobody does.
+std::uint16_t free_port() {
+  auto socket = io::listen_tcp({.address = IpAddress::loopback(IpFamily::V4), .port = Port{0}});
+  check(socket.has_value(), "a port is free");
+  const auto bound = io::local_address(*socket);
+  check(bound.has_value(), "a socket knows its address");
+  return number(bound->port);
+}
+
+bool listens(const io::Child& child, std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const io::UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+      return true;
+    }
+    if (child.ends_before(std::chrono::steady_clock::now() + 20ms)) return false;
+  }
+  return false;
+}
+
+std::string etcd_program() {
+  const char* given = std::getenv("FAIRLEAD_ETCD");
+  const std::string path = given != nullptr && *given != '\0'
+                               ? given
+                               : std::string(FAIRLEAD_SOURCE_DIR) + "/.cache/tools/etcd";
+  return access(path.c_str(), X_OK) == 0 ? path : std::string();
+}
+
+EtcdCluster::EtcdCluster(std::size_t members, ServerTls tls) : tls_(std::move(tls)) {
+  folder_ = (std::filesystem::temp_directory_path() / "fairlead-etcd-XXXXXX").string();
+  check(mkdtemp(folder_.data()) != nullptr, "a temporary folder can be made");
+  members_.resize(members);
+  for (Member& member : members_) {
+    member.client_port = free_port();
+    member.peer_port = free_port();
+  }
+}
+
+EtcdCluster::~EtcdCluster() {
+  for (std::size_t i = 0; i < members_.size(); ++i) end(i, SIGKILL);
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+std::string EtcdCluster::endpoint(std::size_t member) const {
+  return fmt::format("{}://127.0.0.1:{}", tls_.ca.empty() ? "http" : "https",
+                     members_[member].client_port);
+}
+
+std::vector<std::string> EtcdCluster::endpoints() const {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < members_.size(); ++i) out.push_back(endpoint(i));
+  return out;
+}
+
+std::string EtcdCluster::log() const {
+  std::ifstream file(folder_ + "/log");
+  std::stringstream out;
+  out << file.rdbuf();
+  return out.str();
+}
+
+bool EtcdCluster::spawn(std::size_t member) {
+  const auto peer = [this](std::size_t i) {
+    return fmt::format("http://127.0.0.1:{}", members_[i].peer_port);
+  };
+  std::string cluster;
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    cluster += fmt::format("{}m{}={}", i == 0 ? "" : ",", i, peer(i));
+  }
+  io::Command command;
+  command.argv = {etcd_program(), "--name", fmt::format("m{}", member), "--data-dir",
+                  fmt::format("{}/m{}", folder_, member), "--listen-client-urls", endpoint(member),
+                  "--advertise-client-urls", endpoint(member), "--listen-peer-urls", peer(member),
+                  "--initial-advertise-peer-urls", peer(member), "--initial-cluster", cluster,
+                  // Quick elections, but not so quick that a busy machine holds them for nothing.
+                  "--heartbeat-interval", "40", "--election-timeout", "400"};
+  if (!tls_.ca.empty()) {
+    for (const auto& [flag, path] : {std::pair{"--cert-file", tls_.certificate},
+                                     {"--key-file", tls_.key},
+                                     {"--trusted-ca-file", tls_.ca}}) {
+      command.argv.insert(command.argv.end(), {flag, path});
+    }
+    command.argv.emplace_back("--client-cert-auth");
+  }
+  const io::UniqueFd log_file(
+      ::open((folder_ + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  command.stdout_fd = log_file.get();
+  command.stderr_fd = log_file.get();
+  auto child = io::Child::spawn(command);
+  if (!child) return false;
+  members_[member].child = *std::move(child);
+  return true;
+}
+
+// etcd listens for clients once it has a leader.
+bool EtcdCluster::start() {
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    if (!spawn(i)) return false;
+  }
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    if (!serves(i)) return false;
+  }
+  return true;
+}
+
+bool EtcdCluster::start(std::size_t member) { return spawn(member) && serves(member); }
+
+void EtcdCluster::end(std::size_t member, int signal) {
+  auto& child = members_[member].child;
+  if (!child) return;
+  static_cast<void>(child->signal(signal));
+  static_cast<void>(child->wait_blocking());
+  child.reset();
+}
+
+std::uint16_t EtcdCluster::move(std::size_t member, std::uint16_t port) {
+  return std::exchange(members_[member].client_port, port == 0 ? free_port() : port);
+}
+
+}  // namespace fairlead::etcd_test
