@@ -123,12 +123,16 @@ void compile_port(const Subject& subject, PlanKey key, const model::ServiceRecor
              {.node = node.name, .zone = node.zone});
   if (key.service_port.protocol == Protocol::Udp) out.udp[key] = serving_set(all);
   auto frontends = frontends_of(subject, selection, node);
+  std::optional<Port> health_check;
+  if (subject.service.health_check_node_port != Port{})
+    health_check = subject.service.health_check_node_port;
   out.plans.push_back(
       std::make_shared<const ServicePlan>(ServicePlan{.key = std::move(key),
                                                       .affinity = subject.service.affinity,
                                                       .cluster_pool = std::move(selection.cluster),
                                                       .local_pool = std::move(selection.local),
-                                                      .frontends = std::move(frontends)}));
+                                                      .frontends = std::move(frontends),
+                                                      .health_check_node_port = health_check}));
 }
 
 // Load balancers steer by this: ready endpoints only, so that they leave before the last

@@ -98,6 +98,8 @@ struct ServicePlan {
   Pool cluster_pool;
   Pool local_pool;
   std::vector<Frontend> frontends;
+  // Of the whole Service: where load balancers ask this node, which must let them.
+  std::optional<Port> health_check_node_port;
   bool operator==(const ServicePlan&) const = default;
 };
 using ServicePlanPtr = std::shared_ptr<const ServicePlan>;

@@ -23,7 +23,6 @@ using plan::Plan;
 using plan::ServicePlan;
 using plan::Target;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 IpAddress ip(std::string_view text) { return IpAddress::parse(text).value(); }
 IpPrefix cidr(std::string_view text) { return IpPrefix::parse(text).value(); }
@@ -70,7 +69,8 @@ ServicePlan balancer() {
           .cluster_pool = {backend("10.0.2.4")},
           .frontends = {cluster_ip("10.96.0.12", Target::ClusterPool),
                         external(FrontendKind::ExternalIp, "198.51.100.7", 80, Target::Drop), vip,
-                        external(FrontendKind::NodePort, "0.0.0.0", 30081, Target::Drop)}};
+                        external(FrontendKind::NodePort, "0.0.0.0", 30081, Target::Drop)},
+          .health_check_node_port = Port{30999}};
 }
 
 Plan worked_example() {
@@ -146,7 +146,7 @@ Chains with_listings_sorted(Chains chains) {
 TEST(IptablesRender, WorkedExampleHasKubeProxysRules) {
   Ruleset wanted = read_rules(std::filesystem::path(FAIRLEAD_SOURCE_DIR) /
                               "tests/golden/iptables/kube-proxy-example.txt");
-  ASSERT_EQ(wanted.filter.erase("KUBE-NODEPORTS"), 1U);  // health checks are not in a Plan
+  ASSERT_EQ(wanted.filter.erase("KUBE-FIREWALL"), 1U);  // kubelet's, too: see hooks_test.cpp
   const Ruleset rules = render(worked_example(), IpFamily::V4, {.localhost_node_ports = true});
   const auto compare = [](const Chains& ours, const Chains& theirs) {
     const Chains sorted = with_listings_sorted(ours);
@@ -198,11 +198,9 @@ TEST(IptablesDispatch, PortsOfOneAddressStayTogetherInOrder) {
     wanted.push_back(fmt::format("port {:02}", i));
     ports.push_back({.address = ip("fd00::1"), .rule = wanted.back()});
   }
-  Rules root;
   Chains chains;
-  add_dispatch(ports, root, chains);
-  EXPECT_EQ(root, wanted);
-  EXPECT_THAT(chains, IsEmpty());
+  add_dispatch(ports, "ROOT", chains);
+  EXPECT_EQ(chains, (Chains{{"ROOT", wanted}}));
 }
 
 // ---- changes ----
@@ -236,7 +234,87 @@ TEST(IptablesDifference, AnEndpointChangeIsAsSmallAmongAThousandServices) {
     return difference(render(before, IpFamily::V4, {}),
                       render(without_one_backend(before), IpFamily::V4, {}));
   };
-  EXPECT_EQ(change(1000), change(10));
+  EXPECT_EQ(change(100), change(10));
+  EXPECT_EQ(change(1000), change(110));  // large clusters
+}
+
+TEST(IptablesDifference, RefusalsComeFirstAndGoLast) {
+  Ruleset refused, served;
+  refused.filter["KUBE-SERVICES"] = {"-j REJECT"};
+  served.filter["KUBE-SERVICES"] = {};
+  served.nat["KUBE-SVC-A"] = {"-j DNAT"};
+  const std::string refuse =
+      "*filter\n:KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES -j REJECT\nCOMMIT\n";
+  const std::string unserve = "*nat\n:KUBE-SVC-A - [0:0]\n-X KUBE-SVC-A\nCOMMIT\n";
+  const std::string serve = "*nat\n:KUBE-SVC-A - [0:0]\n-A KUBE-SVC-A -j DNAT\nCOMMIT\n";
+  const std::string admit = "*filter\n:KUBE-SERVICES - [0:0]\nCOMMIT\n";
+  const auto text = [&](const Ruleset& before, const Ruleset& after) {
+    return restore_text({.before = before, .filter_between = refused.filter, .after = after}, {})
+        .text;
+  };
+  EXPECT_EQ(text(served, refused), refuse + unserve);
+  EXPECT_EQ(text(refused, served), serve + admit);
+}
+
+// ---- changes without rendering the rest ----
+
+// Puts a change into a copy of what was there.
+Ruleset applied(Ruleset rules, const Change& change) {
+  const auto apply = [](Chains& chains, const Chains& before, const Chains& after) {
+    for (const auto& [name, list] : before) {
+      EXPECT_EQ(chains[name], list) << name;
+      chains.erase(name);
+    }
+    for (const auto& [name, list] : after) chains[name] = list;
+  };
+  apply(rules.filter, change.before.filter, change.after.filter);
+  apply(rules.nat, change.before.nat, change.after.nat);
+  return rules;
+}
+
+TEST(IptablesRenderer, AChangeLeadsWhereRenderingAnewDoes) {
+  Plan first = worked_example();
+  Plan second = first;
+  put(second, {.key = {.service_port = port_name("itp", "p")},
+               .cluster_pool = {backend("10.0.2.5")},
+               .local_pool = {backend("10.0.2.5")},
+               .frontends = {cluster_ip("10.96.0.14", Target::LocalPool)}});
+  put(second, {.key = {.service_port = port_name("new", "p")},
+               .frontends = {cluster_ip("10.96.0.99", Target::Reject)}});
+  second.services.erase({.service_port = port_name("lb", "p")});
+  for (const auto& [from, to] : {std::pair(first, second), std::pair(second, first)}) {
+    Renderer renderer(IpFamily::V4, {});
+    const Ruleset before = renderer.full(from);
+    const auto change = renderer.change(plan::diff(from, to));
+    ASSERT_TRUE(change);
+    const Ruleset after = render(to, IpFamily::V4, {});
+    EXPECT_EQ(applied(before, *change), after);
+    EXPECT_EQ(renderer.rules(), after);
+    // Between, all refusals of before and after stand.
+    for (const Ruleset* side : {&before, &after}) {
+      const Rules& between = change->filter_between.at("KUBE-SERVICES");
+      for (const std::string& rule : side->filter.at("KUBE-SERVICES")) {
+        EXPECT_THAT(between, ::testing::Contains(rule));
+      }
+    }
+  }
+}
+
+TEST(IptablesRenderer, AClusterThatBecomesLargeIsWrittenAnewAndLosesEndpointChains) {
+  const Plan small = many_services(100, 10);
+  const Plan large = many_services(101, 10);
+  Renderer renderer(IpFamily::V4, {});
+  EXPECT_TRUE(renderer.full(small).nat.contains(
+      endpoint_chain(small.services.begin()->first.service_port, backend("10.0.0.0"))));
+  EXPECT_FALSE(renderer.change(plan::diff(small, large)));
+  const Ruleset rules = renderer.full(large);
+  EXPECT_THAT(rules.nat.at(service_chain("KUBE-SVC-", large.services.begin()->first.service_port)),
+              ::testing::Contains("-p tcp -m statistic --mode random --probability 0.50000000000 "
+                                  "-j DNAT --to-destination 10.8.0.0:8080"));
+  for (const auto& [name, list] : rules.nat) EXPECT_FALSE(name.starts_with("KUBE-SEP-")) << name;
+  EXPECT_THAT(rules.nat.at("KUBE-POSTROUTING").front(), HasSubstr("-m bpf"));
+  // It does not change back at the same limit.
+  EXPECT_TRUE(renderer.change(plan::diff(large, small)));
 }
 
 }  // namespace

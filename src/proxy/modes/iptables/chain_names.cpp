@@ -2,6 +2,7 @@
 
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <array>
 
 namespace fairlead::iptables {
@@ -11,7 +12,27 @@ std::string hash_input(const plan::ServicePortName& name) {
   return fmt::format("{}{}", name.to_string(), to_lower(name.protocol));
 }
 
+constexpr std::array<std::string_view, 6> kFilterChains = {
+    "KUBE-SERVICES",       "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS",
+    "KUBE-PROXY-FIREWALL", "KUBE-FORWARD",           "KUBE-PROXY-CANARY"};
+constexpr std::array<std::string_view, 5> kNatChains = {
+    "KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", "KUBE-PROXY-CANARY"};
+constexpr std::string_view kTree = "KUBE-DST-";
+// XLB: before Kubernetes 1.24, what EXT is now.
+constexpr std::array<std::string_view, 6> kServicePrefixes = {
+    "KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-XLB-"};
+
 }  // namespace
+
+bool is_ours(std::string_view table, std::string_view chain) {
+  const auto has_prefix = [&](std::string_view prefix) { return chain.starts_with(prefix); };
+  if (table == "mangle") return chain == kCanaryChain;
+  if (table == "filter")
+    return has_prefix(kTree) || std::ranges::find(kFilterChains, chain) != kFilterChains.end();
+  if (table != "nat") return false;
+  return has_prefix(kTree) || std::ranges::any_of(kServicePrefixes, has_prefix) ||
+         std::ranges::find(kNatChains, chain) != kNatChains.end();
+}
 
 std::string hash16(std::string_view text) {
   constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";

@@ -8,6 +8,13 @@
 
 namespace fairlead::iptables {
 
+// Empty, in every table: its absence tells that somebody flushed the rules.
+inline constexpr const char* kCanaryChain = "KUBE-PROXY-CANARY";
+
+// Whether kube-proxy (or we) made the chain, as opposed to kubelet, another mode or anybody else.
+// KUBE-FIREWALL, which kubelet makes as well, is not.
+bool is_ours(std::string_view table, std::string_view chain);
+
 // First 16 characters of base32 (RFC 4648) of the SHA-256 of `text`.
 std::string hash16(std::string_view text);
 

@@ -17,7 +17,8 @@ unsigned nibble(const IpAddress& address, unsigned index) {
 }
 
 // `sorted` agrees on the nibbles before `depth`.
-void add_level(std::span<const Destination> sorted, unsigned depth, Rules& rules, Chains& chains) {
+void add_level(std::span<const Destination> sorted, unsigned depth, std::string_view root,
+               Rules& rules, Chains& chains) {
   if (sorted.size() <= kLongestList ||
       sorted.front().address == sorted.back().address) {  // many ports of one address
     for (const Destination& destination : sorted) rules.push_back(destination.rule);
@@ -30,10 +31,11 @@ void add_level(std::span<const Destination> sorted, unsigned depth, Rules& rules
         sorted, [&](const Destination& d) { return nibble(d.address, depth) != value; });
     const auto size = static_cast<std::size_t>(end - sorted.begin());
     const IpPrefix prefix(sorted.front().address, (depth + 1) * kBitsPerLevel);
-    const std::string chain = fmt::format("KUBE-DST-{}", hash16(prefix.to_string()));
+    const std::string chain =
+        fmt::format("KUBE-DST-{}", hash16(fmt::format("{} {}", root, prefix)));
     rules.push_back(fmt::format("-d {} -j {}", prefix, chain));
     Rules below;
-    add_level(sorted.first(size), depth + 1, below, chains);
+    add_level(sorted.first(size), depth + 1, root, below, chains);
     chains.emplace(chain, std::move(below));
     sorted = sorted.subspan(size);
   }
@@ -41,9 +43,9 @@ void add_level(std::span<const Destination> sorted, unsigned depth, Rules& rules
 
 }  // namespace
 
-void add_dispatch(std::vector<Destination> destinations, Rules& root, Chains& chains) {
+void add_dispatch(std::vector<Destination> destinations, const std::string& root, Chains& chains) {
   std::ranges::sort(destinations);
-  add_level(destinations, 0, root, chains);
+  add_level(destinations, 0, root, chains[root], chains);
 }
 
 }  // namespace fairlead::iptables

@@ -17,9 +17,9 @@ struct Destination {
   auto operator<=>(const Destination&) const = default;
 };
 
-// Appends to `root` (a chain's rules) what leads to every destination's rule; further chains go to
-// `chains`. A packet that no rule takes returns to `root` and goes on behind what was appended.
-// Destinations of one address exclude each other: they are ordered by their rules' text.
-void add_dispatch(std::vector<Destination> destinations, Rules& root, Chains& chains);
+// Appends to the chain `root` of `chains` what leads to every destination's rule, and adds the
+// chains below it. A packet that no rule takes returns to `root` and goes on behind what was
+// appended. Destinations of one address exclude each other: they are ordered by their rules' text.
+void add_dispatch(std::vector<Destination> destinations, const std::string& root, Chains& chains);
 
 }  // namespace fairlead::iptables

@@ -1,333 +1,106 @@
 #include "proxy/modes/iptables/render.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <optional>
-
-#include "proxy/modes/iptables/chain_names.hpp"
-#include "proxy/modes/iptables/dispatch.hpp"
+#include <utility>
 
 namespace fairlead::iptables {
 namespace {
 
-using plan::Backend;
-using plan::Frontend;
-using plan::FrontendKind;
-using plan::Masquerade;
-using plan::NodePlan;
-using plan::Pool;
-using plan::ServicePlan;
-using plan::Target;
+// kube-proxy's limit, beyond which it leaves comments out too. A cluster that hovers about it does
+// not change its shape each time.
+constexpr std::size_t kLargeAbove = 1000;
+constexpr std::size_t kSmallAgainAt = 500;
 
-std::string quoted_comment(std::string_view text) {
-  return fmt::format("-m comment --comment \"{}\"", text);
+std::size_t endpoints_of(const plan::ServicePlanPtr& service) {
+  return service ? std::max(service->cluster_pool.size(), service->local_pool.size()) : 0;
 }
 
-// As the kernel keeps it: in units of 2^-31.
-std::string probability(std::size_t one_in) {
-  constexpr double kUnit = 0x80000000U;
-  return fmt::format("{:.11f}", std::round(kUnit / static_cast<double>(one_in)) / kUnit);
-}
-
-std::string recent_list(std::string_view chain, IpFamily family) {
-  return fmt::format(
-      "--name {} --mask {} --rsource", chain,
-      family == IpFamily::V4 ? "255.255.255.255" : "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
-}
-
-// "-s 10.0.0.0/16": the match of traffic from this node's pods, or with "! " of all other.
-std::string pod_match(const plan::LocalDetector& detector, std::string_view negation) {
-  if (detector.source_prefix) return fmt::format("{}-s {}", negation, *detector.source_prefix);
-  if (!detector.interface_name.empty())
-    return fmt::format("{}-i {}", negation, detector.interface_name);
-  return fmt::format("{}-i {}+", negation, detector.interface_prefix);
-}
-
-std::string refusal(Target target, IpFamily family) {
-  if (target != Target::Reject) return "DROP";
-  return family == IpFamily::V4 ? "REJECT --reject-with icmp-port-unreachable"
-                                : "REJECT --reject-with icmp6-port-unreachable";
-}
-
-struct Output {
-  Ruleset rules;
-  std::vector<Destination> services;           // nat KUBE-SERVICES
-  std::vector<Destination> refused_services;   // filter KUBE-SERVICES
-  std::vector<Destination> refused_externals;  // filter KUBE-EXTERNAL-SERVICES
-  std::vector<Destination> firewalled;         // filter KUBE-PROXY-FIREWALL
-};
-
-class ServiceRenderer {
- public:
-  ServiceRenderer(const ServicePlan& service, const NodePlan& node, const RenderOptions& options,
-                  Output& out)
-      : service_(service), node_(node), options_(options), out_(out) {}
-
-  void render() {
-    for (const Frontend& frontend : service_.frontends) add_frontend(frontend);
-    if (uses_pool(Target::ClusterPool)) add_pool("KUBE-SVC-", service_.cluster_pool);
-    if (uses_pool(Target::LocalPool)) add_pool("KUBE-SVL-", service_.local_pool);
-  }
-
- private:
-  const plan::ServicePortName& name() const { return service_.key.service_port; }
-  std::string_view protocol() const { return to_lower(name().protocol); }
-  IpFamily family() const { return service_.key.family; }
-  std::string chain(std::string_view prefix) const { return service_chain(prefix, name()); }
-  Rules& nat(const std::string& chain) { return out_.rules.nat[chain]; }
-
-  bool uses_pool(Target pool) const {
-    return std::ranges::any_of(service_.frontends, [pool](const Frontend& frontend) {
-      return frontend.target == pool || (pool == Target::ClusterPool && frontend.short_circuit);
-    });
-  }
-
-  // What packets to a frontend look like, with the comment where iptables-save has it.
-  std::string match(const Frontend& frontend, std::string_view comment) const {
-    return fmt::format("-d {} {}", IpPrefix::host(frontend.address),
-                       port_match(frontend, comment, ""));
-  }
-  std::string port_match(const Frontend& frontend, std::string_view comment,
-                         std::string_view more) const {
-    return fmt::format("-p {} {} {}-m {} --dport {}", protocol(), quoted_comment(comment), more,
-                       protocol(), frontend.port);
-  }
-
-  void add_frontend(const Frontend& frontend) {
-    const bool refused = frontend.target == Target::Reject || frontend.target == Target::Drop;
-    if (refused) add_refusal(frontend);
-    if (frontend.kind == FrontendKind::ClusterIp) {
-      if (!refused) add_cluster_ip(frontend);
-    } else if (frontend.target != Target::Reject) {
-      add_external(frontend);
-    }
-  }
-
-  void add_refusal(const Frontend& frontend) {
-    const std::string comment = fmt::format("{} has no {}endpoints", name().to_string(),
-                                            frontend.target == Target::Reject ? "" : "local ");
-    const std::string verdict = refusal(frontend.target, family());
-    if (frontend.kind == FrontendKind::NodePort) {
-      const std::string match = port_match(frontend, comment, "-m addrtype --dst-type LOCAL ");
-      out_.rules.filter["KUBE-EXTERNAL-SERVICES"].push_back(
-          fmt::format("{} -j {}", match, verdict));
-      return;
-    }
-    auto& list =
-        frontend.kind == FrontendKind::ClusterIp ? out_.refused_services : out_.refused_externals;
-    list.push_back({.address = frontend.address,
-                    .rule = fmt::format("{} -j {}", match(frontend, comment), verdict)});
-  }
-
-  void add_cluster_ip(const Frontend& frontend) {
-    const std::string target =
-        chain(frontend.target == Target::ClusterPool ? "KUBE-SVC-" : "KUBE-SVL-");
-    const std::string comment = fmt::format("{} cluster IP", name().to_string());
-    const std::string packets = match(frontend, comment);
-    out_.services.push_back(
-        {.address = frontend.address, .rule = fmt::format("{} -j {}", packets, target)});
-    if (node_.masquerade_all || frontend.masquerade == Masquerade::Always) {
-      nat(target).push_back(fmt::format("{} -j KUBE-MARK-MASQ", packets));
-    } else if (frontend.masquerade == Masquerade::OffCluster && node_.detector.implemented()) {
-      // iptables-save prints the addresses before the interface.
-      const std::string others = pod_match(node_.detector, "! ");
-      const std::string rule = node_.detector.source_prefix
-                                   ? fmt::format("{} {}", others, packets)
-                                   : fmt::format("-d {} {} {}", IpPrefix::host(frontend.address),
-                                                 others, port_match(frontend, comment, ""));
-      nat(target).push_back(fmt::format("{} -j KUBE-MARK-MASQ", rule));
-    }
-  }
-
-  void add_external(const Frontend& frontend) {
-    add_external_chain(frontend);
-    const std::string entry = chain("KUBE-EXT-");
-    if (frontend.kind == FrontendKind::NodePort) {
-      nat("KUBE-NODEPORTS")
-          .push_back(fmt::format("{} -j {}", port_match(frontend, name().to_string(), ""), entry));
-      return;
-    }
-    const bool balancer = frontend.kind == FrontendKind::LoadBalancerIp;
-    const std::string comment =
-        fmt::format("{} {} IP", name().to_string(), balancer ? "loadbalancer" : "external");
-    const bool restricted = balancer && !frontend.source_ranges.empty();
-    if (restricted) add_source_ranges(frontend, comment);
-    out_.services.push_back({.address = frontend.address,
-                             .rule = fmt::format("{} -j {}", match(frontend, comment),
-                                                 restricted ? chain("KUBE-FW-") : entry)});
-  }
-
-  // One for all of the service's ways in from outside, which share one policy.
-  void add_external_chain(const Frontend& frontend) {
-    Rules& rules = nat(chain("KUBE-EXT-"));
-    if (!rules.empty()) return;
-    const std::string suffix =
-        fmt::format("traffic for {} external destinations", name().to_string());
-    const std::string cluster = chain("KUBE-SVC-");
-    if (frontend.target == Target::ClusterPool) {
-      rules.push_back(fmt::format("{} -j KUBE-MARK-MASQ", quoted_comment("masquerade " + suffix)));
-      rules.push_back(fmt::format("-j {}", cluster));
-      return;
-    }
-    if (frontend.short_circuit) add_short_circuit(rules, suffix);
-    if (frontend.target == Target::LocalPool) {
-      rules.push_back(fmt::format("-j {}", chain("KUBE-SVL-")));
-    }
-  }
-
-  void add_short_circuit(Rules& rules, const std::string& suffix) const {
-    const std::string cluster = chain("KUBE-SVC-");
-    if (node_.detector.implemented()) {
-      rules.push_back(fmt::format("{} {} -j {}", pod_match(node_.detector, ""),
-                                  quoted_comment("pod " + suffix), cluster));
-    }
-    const auto from_node = [&](std::string_view verb, std::string_view target) {
-      rules.push_back(fmt::format("{} -m addrtype --src-type LOCAL -j {}",
-                                  quoted_comment(fmt::format("{} LOCAL {}", verb, suffix)),
-                                  target));
-    };
-    from_node("masquerade", "KUBE-MARK-MASQ");
-    from_node("route", cluster);
-  }
-
-  void add_source_ranges(const Frontend& frontend, const std::string& comment) {
-    const std::string gate = chain("KUBE-FW-");
-    out_.firewalled.push_back(
-        {.address = frontend.address,
-         .rule =
-             fmt::format("{} -j DROP", match(frontend, fmt::format("{} traffic not accepted by {}",
-                                                                   name().to_string(), gate)))});
-    Rules& rules = nat(gate);
-    if (!rules.empty()) return;  // another address of the same load balancer
-    for (const IpPrefix& range : frontend.source_ranges) {
-      // iptables-save leaves out what matches everything.
-      const std::string source = range.length() == 0 ? "" : fmt::format("-s {} ", range);
-      rules.push_back(
-          fmt::format("{}{} -j {}", source, quoted_comment(comment), chain("KUBE-EXT-")));
-    }
-    rules.push_back(quoted_comment(fmt::format(
-        "other traffic to {} will be dropped by KUBE-PROXY-FIREWALL", name().to_string())));
-  }
-
-  std::string endpoint_comment(const Backend& backend) const {
-    if (!options_.endpoint_comments) return "";
-    const SocketAddress endpoint{.address = backend.address, .port = backend.port};
-    return quoted_comment(fmt::format("{} -> {}", name().to_string(), endpoint.to_string())) + " ";
-  }
-
-  void add_pool(std::string_view prefix, const Pool& pool) {
-    Rules& rules = nat(chain(prefix));
-    if (service_.affinity) {
-      for (const Backend& backend : pool) {
-        const std::string target = endpoint_chain(name(), backend);
-        rules.push_back(fmt::format("{}-m recent --rcheck --seconds {} --reap {} -j {}",
-                                    endpoint_comment(backend), service_.affinity->count(),
-                                    recent_list(target, family()), target));
-      }
-    }
-    std::size_t left = pool.size();
-    for (const Backend& backend : pool) {
-      const std::string chance =
-          left > 1 ? fmt::format("-m statistic --mode random --probability {} ", probability(left))
-                   : "";
-      rules.push_back(fmt::format("{}{}-j {}", endpoint_comment(backend), chance,
-                                  endpoint_chain(name(), backend)));
-      --left;
-      add_endpoint(backend);
-    }
-  }
-
-  void add_endpoint(const Backend& backend) {
-    const std::string chain = endpoint_chain(name(), backend);
-    Rules& rules = nat(chain);
-    if (!rules.empty()) return;  // in both pools
-    const std::string comment =
-        options_.endpoint_comments ? quoted_comment(name().to_string()) + " " : "";
-    const std::string learn =
-        service_.affinity ? fmt::format("-m recent --set {} ", recent_list(chain, family())) : "";
-    const SocketAddress endpoint{.address = backend.address, .port = backend.port};
-    rules.push_back(
-        fmt::format("-s {} {}-j KUBE-MARK-MASQ", IpPrefix::host(backend.address), comment));
-    rules.push_back(fmt::format("-p {0} {1}{2}-m {0} -j DNAT --to-destination {3}", protocol(),
-                                comment, learn, endpoint.to_string()));
-  }
-
-  const ServicePlan& service_;
-  const NodePlan& node_;
-  const RenderOptions& options_;
-  Output& out_;
-};
-
-void add_masquerading(const NodePlan& node, Chains& nat) {
-  const std::string bit = fmt::format("{0:#x}/{0:#x}", node.masquerade_mark);
-  nat["KUBE-MARK-MASQ"] = {fmt::format("-j MARK --set-xmark {}", bit)};
-  nat["KUBE-POSTROUTING"] = {
-      fmt::format("-m mark ! --mark {} -j RETURN", bit),
-      // Cleared: a packet that enters the stack again is not masqueraded twice.
-      fmt::format("-j MARK --set-xmark {:#x}/0x0", node.masquerade_mark),
-      quoted_comment("kubernetes service traffic requiring SNAT") + " -j MASQUERADE --random-fully",
-  };
-}
-
-void add_forwarding(const NodePlan& node, const RenderOptions& options, Chains& filter) {
-  Rules& rules = filter["KUBE-FORWARD"];
-  if (options.drop_invalid) rules.emplace_back("-m conntrack --ctstate INVALID -j DROP");
-  rules.push_back(fmt::format("{} -m mark --mark {:#x}/{:#x} -j ACCEPT",
-                              quoted_comment("kubernetes forwarding rules"), node.masquerade_mark,
-                              node.masquerade_mark));
-  rules.push_back(quoted_comment("kubernetes forwarding conntrack rule") +
-                  " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
-}
-
-void add_node_port_tail(const NodePlan& node, IpFamily family, const RenderOptions& options,
-                        Rules& services) {
-  const std::string comment = quoted_comment(
-      "kubernetes service nodeports; NOTE: this must be the last rule in this chain");
-  if (node.node_port_addresses) {
-    for (const IpAddress& address : *node.node_port_addresses) {
-      services.push_back(
-          fmt::format("-d {} {} -j KUBE-NODEPORTS", IpPrefix::host(address), comment));
-    }
-    return;
-  }
-  std::string_view except;
-  if (family == IpFamily::V6) except = "! -d ::1/128 ";
-  if (family == IpFamily::V4 && !options.localhost_node_ports) except = "! -d 127.0.0.0/8 ";
-  services.push_back(
-      fmt::format("{}{} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS", except, comment));
-}
+void add_chains(const Chains& from, Chains& to) { to.insert(from.begin(), from.end()); }
 
 }  // namespace
 
-Ruleset render(const plan::Plan& plan, IpFamily family, const RenderOptions& options) {
-  const auto node = plan.nodes.find(family);
+SharedContext Renderer::context() const {
+  return {.node = &node_, .family = family_, .shape = shape_, .options = options_};
+}
+
+Shape Renderer::shape_for(std::size_t endpoints) const {
+  if (!options_.compares_addresses) return Shape::Chains;
+  const std::size_t limit = shape_ == Shape::Large ? kSmallAgainAt : kLargeAbove;
+  return endpoints > limit ? Shape::Large : Shape::Chains;
+}
+
+Listings Renderer::all_listings() const {
+  Listings out;
+  for (const auto& [key, service] : services_) out.add(service.listings);
+  return out;
+}
+
+Ruleset Renderer::full(const plan::Plan& plan) {
+  services_.clear();
+  shared_ = {};
+  endpoints_ = 0;
+  const auto node = plan.nodes.find(family_);
   if (node == plan.nodes.end()) return {};
-  Output out;
-  Chains& filter = out.rules.filter;
-  Chains& nat = out.rules.nat;
-  for (const char* chain : {"KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS",
-                            "KUBE-PROXY-FIREWALL", "KUBE-PROXY-CANARY"}) {
-    filter[chain];
-  }
-  for (const char* chain : {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-CANARY"}) nat[chain];
+  node_ = node->second;
   for (const auto& [key, service] : plan.services) {
-    if (key.family == family) ServiceRenderer(*service, node->second, options, out).render();
+    if (key.family == family_) endpoints_ += endpoints_of(service);
   }
-  add_dispatch(std::move(out.services), nat["KUBE-SERVICES"], nat);
-  add_dispatch(std::move(out.refused_services), filter["KUBE-SERVICES"], filter);
-  add_dispatch(std::move(out.firewalled), filter["KUBE-PROXY-FIREWALL"], filter);
-  for (Destination& refused : out.refused_externals) {
-    filter["KUBE-EXTERNAL-SERVICES"].push_back(std::move(refused.rule));
+  shape_ = shape_for(endpoints_);
+  for (const auto& [key, service] : plan.services) {
+    if (key.family == family_) services_.emplace(key, service_rules(*service, node_, shape_));
   }
-  add_node_port_tail(node->second, family, options, nat["KUBE-SERVICES"]);
-  add_masquerading(node->second, nat);
-  add_forwarding(node->second, options, filter);
-  if (family == IpFamily::V4 && options.localhost_node_ports) {
-    filter["KUBE-FIREWALL"] = {
-        "! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment \"block incoming localnet "
-        "connections\" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"};
+  shared_ = shared_rules(context(), all_listings());
+  return rules();
+}
+
+Ruleset Renderer::rules() const {
+  Ruleset out = shared_;
+  for (const auto& [key, service] : services_) add_chains(service.own, out.nat);
+  return out;
+}
+
+std::optional<Change> Renderer::change(const plan::PlanDelta& delta) {
+  std::size_t endpoints = endpoints_;
+  for (const plan::ServiceChange& change : delta.services) {
+    const plan::PlanKey& key = (change.after ? change.after : change.before)->key;
+    if (key.family == family_) {
+      endpoints = endpoints + endpoints_of(change.after) - endpoints_of(change.before);
+    }
   }
-  return std::move(out.rules);
+  if (shape_for(endpoints) != shape_) return std::nullopt;
+  endpoints_ = endpoints;
+
+  Change out;
+  Listings departed;
+  bool listings_differ = false;
+  for (const plan::ServiceChange& change : delta.services) {
+    const plan::PlanKey& key = (change.after ? change.after : change.before)->key;
+    if (key.family != family_) continue;
+    ServiceRules after;
+    if (change.after) after = service_rules(*change.after, node_, shape_);
+    ServiceRules& known = services_[key];
+    add_chains(known.own, out.before.nat);
+    add_chains(after.own, out.after.nat);
+    listings_differ = listings_differ || known.listings != after.listings;
+    departed.add(known.listings.filter_entries_missing_in(after.listings));
+    known = std::move(after);
+    if (!change.after) services_.erase(key);
+  }
+  if (!listings_differ) return out;
+  const Listings listings = all_listings();
+  Ruleset shared = shared_rules(context(), listings);
+  departed.add(listings);
+  out.filter_between = shared_filter_rules(context(), std::move(departed));
+  out.before.filter = shared_.filter;
+  out.after.filter = shared.filter;
+  add_chains(shared_.nat, out.before.nat);
+  add_chains(shared.nat, out.after.nat);
+  shared_ = std::move(shared);
+  return out;
+}
+
+Ruleset render(const plan::Plan& plan, IpFamily family, const RenderOptions& options) {
+  return Renderer(family, options).full(plan);
 }
 
 }  // namespace fairlead::iptables

@@ -1,22 +1,49 @@
 // From a Plan to the rules of one family: pure, and the only place that knows kube-proxy's rules.
-// The chains and rules are kube-proxy's (spec/kube-proxy 4), but for KUBE-SERVICES, which is a tree
-// over the destination's address (decision record 8).
 //
-// Not here: health-check accept rules (a Plan does not hold those ports), running the tools.
+// The chains and rules are kube-proxy's (spec/kube-proxy 4), but for the trees that replace its
+// long lists and for the rules of large clusters (decision record 8). A Renderer remembers what
+// each service came to, so that a change renders the services it names and nothing else.
+//
+// Not here: the jumps from the built-in chains (hooks.hpp), running the tools.
 #pragma once
 
-#include "proxy/modes/iptables/ruleset.hpp"
-#include "proxy/plan/plan.hpp"
+#include <cstddef>
+#include <map>
+#include <optional>
+
+#include "proxy/modes/iptables/shared_rules.hpp"
 
 namespace fairlead::iptables {
 
-struct RenderOptions {
-  bool localhost_node_ports = false;  // node ports answer on 127.0.0.0/8 (IPv4 only)
-  bool drop_invalid = true;           // off where conntrack takes TCP liberally
-  bool endpoint_comments = true;      // which endpoint a balancing rule means; costly in bulk
+class Renderer {
+ public:
+  Renderer(IpFamily family, RenderOptions options) : family_(family), options_(options) {}
+
+  // Renders everything and remembers it. Nothing if the plan does not program the family.
+  Ruleset full(const plan::Plan& plan);
+
+  // What `delta`, which changes services only, does to the rules. Nothing when the cluster has
+  // become large, or small again: then all must be rendered.
+  std::optional<Change> change(const plan::PlanDelta& delta);
+
+  // Everything, as last rendered.
+  Ruleset rules() const;
+
+ private:
+  SharedContext context() const;
+  Listings all_listings() const;
+  Shape shape_for(std::size_t endpoints) const;
+
+  IpFamily family_;
+  RenderOptions options_;
+  plan::NodePlan node_;
+  Shape shape_ = Shape::Chains;
+  std::size_t endpoints_ = 0;
+  std::map<plan::PlanKey, ServiceRules> services_;
+  Ruleset shared_;
 };
 
-// Nothing if the plan does not program `family`.
+// From scratch.
 Ruleset render(const plan::Plan& plan, IpFamily family, const RenderOptions& options);
 
 }  // namespace fairlead::iptables

@@ -1,20 +1,21 @@
 #include "proxy/modes/iptables/ruleset.hpp"
 
+#include <fmt/format.h>
+
 #include <iterator>
 #include <string_view>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace fairlead::iptables {
 namespace {
 
 class Writer {
  public:
-  void table(std::string_view name, const Chains& before, const Chains& after) {
+  void table(std::string_view name, const Chains& before, const Chains& after,
+             const Rules& commands) {
     const auto changed = changed_chains(before, after);
     const auto gone = gone_chains(before, after);
-    if (changed.empty() && gone.empty()) return;
+    if (changed.empty() && gone.empty() && commands.empty()) return;
     line("*{}", name);
     // Declaring a chain makes it or empties it. All come first: rules jump both ways.
     for (const auto* chain : changed) line(":{} - [0:0]", chain->first);
@@ -22,8 +23,10 @@ class Writer {
     for (const auto* chain : changed) {
       for (const std::string& rule : chain->second) line("-A {} {}", chain->first, rule);
     }
+    for (const std::string& command : commands) line("{}", command);
     for (const auto* chain : gone) line("-X {}", chain->first);
     line("COMMIT");
+    ++out_.commits;
   }
 
   RestoreText take() { return std::move(out_); }
@@ -60,11 +63,17 @@ class Writer {
 
 }  // namespace
 
-RestoreText difference(const Ruleset& before, const Ruleset& after) {
+RestoreText restore_text(const Change& change, const Commands& commands) {
   Writer writer;
-  writer.table("nat", before.nat, after.nat);
-  writer.table("filter", before.filter, after.filter);
+  writer.table("mangle", change.before.mangle, change.after.mangle, {});
+  writer.table("filter", change.before.filter, change.filter_between, {});
+  writer.table("nat", change.before.nat, change.after.nat, commands.nat);
+  writer.table("filter", change.filter_between, change.after.filter, commands.filter);
   return writer.take();
+}
+
+RestoreText difference(const Ruleset& before, const Ruleset& after) {
+  return restore_text({.before = before, .filter_between = before.filter, .after = after}, {});
 }
 
 }  // namespace fairlead::iptables

@@ -1,9 +1,9 @@
 // What one family's iptables must hold of ours, as a value, and as text for iptables-restore.
 //
-// Rules are kept in the words in which iptables-save prints them, so that an audit is a comparison
-// of texts. Invariants: every chain a rule jumps to is in the same table of the same Ruleset or is
-// a target of the kernel's; chain names fit in the 28 bytes iptables allows. Values, no thread
-// rule. Not here: the jumps from the built-in chains, running the tools.
+// Rules are kept in the words in which iptables-save prints them, so that adoption and audit are
+// comparisons of texts. Invariants: every chain a rule jumps to is in the same table of the same
+// Ruleset or is a target of the kernel's; chain names fit in the 28 bytes iptables allows. Values,
+// no thread rule. Not here: the jumps from the built-in chains (hooks.hpp), running the tools.
 #pragma once
 
 #include <cstddef>
@@ -19,19 +19,38 @@ using Chains = std::map<std::string, Rules>;  // by chain name
 struct Ruleset {
   Chains filter;
   Chains nat;
+  Chains mangle;
   bool operator==(const Ruleset&) const = default;
+};
+
+// A way from one Ruleset to another; chains that are equal in both may be left out.
+struct Change {
+  Ruleset before;
+  Chains filter_between;  // while nat changes
+  Ruleset after;
+};
+
+// Commands beside the chains of a table: "-I INPUT ...", "-D INPUT ...".
+struct Commands {
+  Rules filter;
+  Rules nat;
 };
 
 // Input for `iptables-restore --noflush`, and the work it means.
 struct RestoreText {
   std::string text;  // empty: nothing to do
   std::size_t lines = 0;
+  std::size_t commits = 0;
   bool operator==(const RestoreText&) const = default;
 };
 
 // Only the chains that differ are named: written anew if they are in `after`, emptied and deleted
-// if not. Both tables are in one text, but each is committed by itself, nat before filter: a
-// refusal in filter is lifted only once there is somewhere to go.
+// if not. All is one text, but each table is committed by itself. A packet that nat sends to a
+// backend meets no refusal in filter, so refusals come before what they replace is taken away, and
+// go after what replaces them: filter to `filter_between`, nat, filter to the end.
+RestoreText restore_text(const Change& change, const Commands& commands);
+
+// The same without a state between: nat before filter.
 RestoreText difference(const Ruleset& before, const Ruleset& after);
 
 }  // namespace fairlead::iptables

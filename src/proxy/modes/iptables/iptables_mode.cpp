@@ -1,0 +1,211 @@
+#include "proxy/modes/iptables/iptables_mode.hpp"
+
+#include <array>
+#include <fstream>
+
+#include "proxy/modes/iptables/hooks.hpp"
+
+namespace fairlead::iptables {
+namespace {
+
+constexpr std::array kFamilies = {IpFamily::V4, IpFamily::V6};
+
+// Where conntrack is told to take packets it deems out of window, dropping INVALID ones would undo
+// that.
+bool conntrack_is_liberal() {
+  int value = 0;
+  std::ifstream("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal") >> value;
+  return value != 0;
+}
+
+// Chains of `held` that `wanted` does not have.
+void keep_held(const Chains& held, Chains& wanted) { wanted.insert(held.begin(), held.end()); }
+void keep_held(const Ruleset& held, Ruleset& wanted) {
+  keep_held(held.filter, wanted.filter);
+  keep_held(held.nat, wanted.nat);
+  keep_held(held.mangle, wanted.mangle);
+}
+
+class Findings {
+ public:
+  Findings(IpFamily family, std::size_t limit, std::vector<std::string>& out)
+      : family_(family), limit_(limit), out_(out) {}
+
+  void compare(std::string_view table, const Chains& wanted, const Chains& found) {
+    for (const auto& [chain, rules] : wanted) {
+      const auto there = found.find(chain);
+      if (there == found.end()) {
+        add("{} {}: chain {} is missing", table, chain);
+      } else if (there->second != rules) {
+        compare_rules(table, chain, rules, there->second);
+      }
+    }
+    for (const auto& [chain, rules] : found) {
+      // Empty ones may be there because others' rules lead to them.
+      if (!wanted.contains(chain) && !rules.empty()) {
+        add("{} {}: chain {} is not ours to have", table, chain);
+      }
+    }
+  }
+
+  void commands_missing(std::string_view table, const Rules& commands) {
+    for (const std::string& command : commands) {
+      if (out_.size() < limit_) {
+        out_.push_back(fmt::format("{} {}: not done: {}", to_string(family_), table, command));
+      }
+    }
+  }
+
+ private:
+  void compare_rules(std::string_view table, const std::string& chain, const Rules& wanted,
+                     const Rules& found) {
+    if (out_.size() >= limit_) return;
+    std::size_t at = 0;
+    while (at < wanted.size() && at < found.size() && wanted[at] == found[at]) ++at;
+    out_.push_back(fmt::format(
+        "{} {}: chain {}: rule {} is \"{}\", should be \"{}\"", to_string(family_), table, chain,
+        at + 1, at < found.size() ? found[at] : "", at < wanted.size() ? wanted[at] : ""));
+  }
+  void add(fmt::format_string<std::string_view, std::string_view&, const std::string&> format,
+           std::string_view table, const std::string& chain) {
+    if (out_.size() >= limit_) return;
+    out_.push_back(fmt::format(format, to_string(family_), table, chain));
+  }
+
+  IpFamily family_;
+  std::size_t limit_;
+  std::vector<std::string>& out_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
+  Variant variant = Variant::Nft;
+  if (config.variant) {
+    variant = *config.variant;
+  } else {
+    FAIRLEAD_TRY(detected, detect_variant());
+    variant = detected;
+  }
+  FAIRLEAD_TRY(tools, open_tools(variant));
+  FAIRLEAD_TRY(watch, variant == Variant::Nft ? watch_notifications()
+                                              : watch_canary(config.canary_interval));
+  return std::unique_ptr<plan::Mode>(std::make_unique<IptablesMode>(
+      std::move(tools), std::move(watch),
+      IptablesMode::Options{.localhost_node_ports = config.localhost_node_ports,
+                            .drop_invalid = !conntrack_is_liberal()}));
+}
+
+Result<SavedRules> IptablesMode::read(IpFamily family) {
+  FAIRLEAD_TRY(text, tools_->save(family));
+  return SavedRules::parse(text);
+}
+
+Result<plan::ApplyStats> IptablesMode::write(IpFamily family, const RestoreText& text) {
+  if (text.text.empty()) return plan::ApplyStats{};
+  const auto restore = [&]() -> Result<void> { return tools_->restore(family, text.text); };
+  FAIRLEAD_CHECK(watch_ ? watch_->ignoring(restore) : restore());
+  return plan::ApplyStats{
+      .transactions = text.commits, .messages = text.lines, .bytes = text.text.size()};
+}
+
+Result<plan::ApplyStats> IptablesMode::program(IpFamily family, const plan::Plan& plan) {
+  FAIRLEAD_TRY(saved, read(family));
+  const auto wanted_hooks = hooks(family, options_.localhost_node_ports);
+  Renderer renderer(family, {.localhost_node_ports = options_.localhost_node_ports,
+                             .drop_invalid = options_.drop_invalid,
+                             .compares_addresses = compares_addresses_});
+  Change change{.before = saved.ours(), .after = renderer.full(plan)};
+  keep_held(held_by_others(wanted_hooks, saved), change.after);
+  change.filter_between = change.before.filter;
+  FAIRLEAD_TRY(stats, write(family, restore_text(change, missing_hooks(wanted_hooks, saved))));
+  renderers_.insert_or_assign(family, std::move(renderer));
+  return stats;
+}
+
+Result<plan::ApplyStats> IptablesMode::remove(IpFamily family) {
+  renderers_.erase(family);
+  FAIRLEAD_TRY(saved, read(family));
+  const auto all_hooks = hooks(family, true);
+  Change change{.before = saved.ours(), .after = held_by_others(all_hooks, saved)};
+  change.filter_between = change.before.filter;
+  return write(family, restore_text(change, present_hooks(all_hooks, saved)));
+}
+
+Result<plan::ApplyStats> IptablesMode::apply_full(const plan::Plan& plan) {
+  in_step_ = false;
+  plan::ApplyStats stats;
+  for (const IpFamily family : kFamilies) {
+    if (!plan.nodes.contains(family)) {
+      // A machine without this family has nothing of ours in it.
+      if (auto done = remove(family)) stats += *done;
+      continue;
+    }
+    auto done = program(family, plan);
+    if (!done && done.error().code == ErrorCode::Internal && compares_addresses_) {
+      // A kernel without xt_bpf: the shape that does without.
+      compares_addresses_ = false;
+      done = program(family, plan);
+      if (!done) compares_addresses_ = true;
+    }
+    if (!done) return done.error().with_context(fmt::format("program {}", to_string(family)));
+    stats += *done;
+  }
+  in_step_ = true;
+  return stats;
+}
+
+Result<plan::ApplyStats> IptablesMode::apply(const plan::Plan& plan, const plan::PlanDelta& delta) {
+  if (!in_step_ || !delta.nodes_changed.empty()) return apply_full(plan);
+  in_step_ = false;
+  std::map<IpFamily, Change> changes;
+  for (auto& [family, renderer] : renderers_) {
+    auto change = renderer.change(delta);
+    if (!change) return apply_full(plan);
+    changes.emplace(family, *std::move(change));
+  }
+  plan::ApplyStats stats;
+  for (const auto& [family, change] : changes) {
+    auto done = write(family, restore_text(change, {}));
+    if (!done) return done.error().with_context(fmt::format("program {}", to_string(family)));
+    stats += *done;
+  }
+  in_step_ = true;
+  return stats;
+}
+
+Result<std::vector<std::string>> IptablesMode::verify(const plan::Plan&, std::size_t limit) {
+  if (!in_step_) return std::vector<std::string>{"nothing was applied, or the last change failed"};
+  std::vector<std::string> out;
+  for (const auto& [family, renderer] : renderers_) {
+    FAIRLEAD_TRY(saved, read(family));
+    const Ruleset found = saved.ours();
+    const Ruleset wanted = renderer.rules();
+    const Commands missing = missing_hooks(hooks(family, options_.localhost_node_ports), saved);
+    Findings findings(family, limit, out);
+    findings.commands_missing("nat", missing.nat);
+    findings.commands_missing("filter", missing.filter);
+    findings.compare("mangle", wanted.mangle, found.mangle);
+    findings.compare("nat", wanted.nat, found.nat);
+    findings.compare("filter", wanted.filter, found.filter);
+  }
+  return out;
+}
+
+Result<bool> IptablesMode::tampered() {
+  if (!watch_) return false;
+  std::vector<IpFamily> families;
+  for (const auto& [family, renderer] : renderers_) families.push_back(family);
+  return watch_->take(*tools_, families);
+}
+
+Result<void> IptablesMode::cleanup() {
+  in_step_ = false;
+  for (const IpFamily family : kFamilies) {
+    auto done = remove(family);
+    if (!done && done.error().code != ErrorCode::NotFound) return std::move(done).error();
+  }
+  return {};
+}
+
+}  // namespace fairlead::iptables

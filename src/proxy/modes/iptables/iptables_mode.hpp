@@ -1,0 +1,67 @@
+// The iptables mode: kube-proxy's chains and rules, written by iptables-restore of either variant.
+// What others keep in the same tables is never touched, and a chain of ours that their rules lead
+// to is never deleted.
+//
+// At start, after a failure and when somebody has changed our rules, the kernel's rules are read
+// once and only what differs is written; then changes are written without reading anything.
+// Rendering is pure (render.hpp); the tools are behind tools.hpp.
+//
+// Owner: the proxy. Thread rule: as plan::Mode; create() must be called in the network namespace
+// that is to be programmed. Sleeps and retries are the caller's.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "proxy/modes/iptables/render.hpp"
+#include "proxy/modes/iptables/saved_rules.hpp"
+#include "proxy/modes/iptables/tools.hpp"
+#include "proxy/modes/iptables/watch.hpp"
+#include "proxy/plan/mode.hpp"
+
+namespace fairlead::iptables {
+
+struct Config {
+  std::optional<Variant> variant;    // nothing: as detect_variant() says
+  bool localhost_node_ports = true;  // also asks for sysctl net.ipv4.conf.all.route_localnet
+  std::chrono::milliseconds canary_interval{30'000};  // where nothing tells of changes (legacy)
+};
+
+// Fails with Forbidden (capability missing) or NotFound (no tools), in words.
+Result<std::unique_ptr<plan::Mode>> create(const Config& config);
+
+class IptablesMode final : public plan::Mode {
+ public:
+  struct Options {
+    bool localhost_node_ports = false;
+    bool drop_invalid = true;
+  };
+  // `watch` may be null: then nothing tells of foreign changes.
+  IptablesMode(std::unique_ptr<Tools> tools, std::unique_ptr<Watch> watch, Options options)
+      : tools_(std::move(tools)), watch_(std::move(watch)), options_(options) {}
+
+  std::string_view name() const override { return "iptables"; }
+  Result<plan::ApplyStats> apply_full(const plan::Plan& plan) override;
+  Result<plan::ApplyStats> apply(const plan::Plan& plan, const plan::PlanDelta& delta) override;
+  Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override;
+  int tamper_fd() const override { return watch_ ? watch_->fd() : -1; }
+  Result<bool> tampered() override;
+  Result<void> cleanup() override;
+
+ private:
+  Result<SavedRules> read(IpFamily family);
+  Result<plan::ApplyStats> write(IpFamily family, const RestoreText& text);
+  Result<plan::ApplyStats> program(IpFamily family, const plan::Plan& plan);
+  Result<plan::ApplyStats> remove(IpFamily family);
+
+  std::unique_ptr<Tools> tools_;
+  std::unique_ptr<Watch> watch_;
+  Options options_;
+  bool compares_addresses_ = true;  // until the kernel refuses a rule that does
+  std::map<IpFamily, Renderer> renderers_;
+  bool in_step_ = false;  // the renderers describe what the kernel has
+};
+
+}  // namespace fairlead::iptables
