@@ -22,7 +22,7 @@ inline bool in_private_network(const std::function<void()>& body) {
 }  // namespace fairlead::nftables::testing
 
 // GoogleTest's fatal assertions work inside; a skipped test says why.
-#define FAIRLEAD_IN_PRIVATE_NETWORK(body)                                         \
-  if (!::fairlead::nftables::testing::in_private_network(body)) {                 \
+#define FAIRLEAD_IN_PRIVATE_NETWORK(...)                                          \
+  if (!::fairlead::nftables::testing::in_private_network(__VA_ARGS__)) {          \
     GTEST_SKIP() << "needs CAP_SYS_ADMIN to make a network namespace of its own"; \
   }

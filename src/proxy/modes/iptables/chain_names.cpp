@@ -12,9 +12,9 @@ std::string hash_input(const plan::ServicePortName& name) {
   return fmt::format("{}{}", name.to_string(), to_lower(name.protocol));
 }
 
-constexpr std::array<std::string_view, 6> kFilterChains = {
-    "KUBE-SERVICES",       "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS",
-    "KUBE-PROXY-FIREWALL", "KUBE-FORWARD",           "KUBE-PROXY-CANARY"};
+constexpr std::array<std::string_view, 7> kFilterChains = {
+    "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL",
+    "KUBE-FORWARD",  "KUBE-PROXY-CANARY",      kStrayChain};
 constexpr std::array<std::string_view, 5> kNatChains = {
     "KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", "KUBE-PROXY-CANARY"};
 constexpr std::string_view kTree = "KUBE-DST-";

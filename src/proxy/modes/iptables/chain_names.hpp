@@ -11,6 +11,9 @@ namespace fairlead::iptables {
 // Empty, in every table: its absence tells that somebody flushed the rules.
 inline constexpr const char* kCanaryChain = "KUBE-PROXY-CANARY";
 
+// Where packets to a cluster IP go that no port of it is for. Not kube-proxy's.
+inline constexpr const char* kStrayChain = "KUBE-NO-SUCH-PORT";
+
 // Whether kube-proxy (or we) made the chain, as opposed to kubelet, another mode or anybody else.
 // KUBE-FIREWALL, which kubelet makes as well, is not.
 bool is_ours(std::string_view table, std::string_view chain);

@@ -45,6 +45,7 @@ void add_level(std::span<const Destination> sorted, unsigned depth, std::string_
 
 void add_dispatch(std::vector<Destination> destinations, const std::string& root, Chains& chains) {
   std::ranges::sort(destinations);
+  destinations.erase(std::ranges::unique(destinations).begin(), destinations.end());
   add_level(destinations, 0, root, chains[root], chains);
 }
 

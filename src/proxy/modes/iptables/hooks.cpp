@@ -73,7 +73,8 @@ std::vector<Hook> hooks(IpFamily family, bool localhost_node_ports) {
       out.push_back({.table = table, .chain = chain, .rule = rule});
     }
   };
-  add("filter", {"INPUT", "FORWARD"},
+  // OUTPUT is not in kube-proxy's list: there, a node's own clients are not refused.
+  add("filter", {"INPUT", "FORWARD", "OUTPUT"},
       jump(kNew, "kubernetes externally-visible service portals", "KUBE-EXTERNAL-SERVICES"));
   add("filter", {"INPUT"}, jump("", "kubernetes health check service ports", "KUBE-NODEPORTS"));
   add("filter", {"FORWARD", "OUTPUT"}, jump(kNew, "kubernetes service portals", "KUBE-SERVICES"));

@@ -1,8 +1,9 @@
 // From a Plan to the rules of one family: pure, and the only place that knows kube-proxy's rules.
 //
 // The chains and rules are kube-proxy's (spec/kube-proxy 4), but for the trees that replace its
-// long lists and for the rules of large clusters (decision record 8). A Renderer remembers what
-// each service came to, so that a change renders the services it names and nothing else.
+// long lists, the rules of large clusters and what is refused (decision record 8). A Renderer
+// remembers what each service came to, so that a change renders the services it names and nothing
+// else.
 //
 // Not here: the jumps from the built-in chains (hooks.hpp), running the tools.
 #pragma once

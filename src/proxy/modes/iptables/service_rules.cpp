@@ -18,6 +18,8 @@ using plan::Pool;
 using plan::ServicePlan;
 using plan::Target;
 
+constexpr int kStray = 2;
+
 // As the kernel keeps it: in units of 2^-31.
 std::string probability(std::size_t one_in) {
   constexpr double kUnit = 0x80000000U;
@@ -40,12 +42,6 @@ std::string pod_match(const plan::LocalDetector& detector, std::string_view nega
   if (!detector.interface_name.empty())
     return fmt::format("{}-i {}", negation, detector.interface_name);
   return fmt::format("{}-i {}+", negation, detector.interface_prefix);
-}
-
-std::string refusal(Target target, IpFamily family) {
-  if (target != Target::Reject) return "DROP";
-  return family == IpFamily::V4 ? "REJECT --reject-with icmp-port-unreachable"
-                                : "REJECT --reject-with icmp6-port-unreachable";
 }
 
 class ServiceRenderer {
@@ -89,6 +85,7 @@ class ServiceRenderer {
     const bool refused = frontend.target == Target::Reject || frontend.target == Target::Drop;
     if (refused) add_refusal(frontend);
     if (frontend.kind == FrontendKind::ClusterIp) {
+      add_stray(frontend);
       if (!refused) add_cluster_ip(frontend);
     } else if (frontend.target != Target::Reject) {
       add_external(frontend);
@@ -102,19 +99,44 @@ class ServiceRenderer {
         quoted_comment(fmt::format("{} health check node port", name().to_string())), port));
   }
 
+  std::string refusal(Target target) const {
+    return target == Target::Reject ? reject(name().protocol, family()) : "DROP";
+  }
+
   void add_refusal(const Frontend& frontend) {
     const std::string comment = fmt::format("{} has no {}endpoints", name().to_string(),
                                             frontend.target == Target::Reject ? "" : "local ");
-    const std::string verdict = refusal(frontend.target, family());
+    const std::string verdict = refusal(frontend.target);
     if (frontend.kind == FrontendKind::NodePort) {
-      const std::string match = port_match(frontend, comment, "-m addrtype --dst-type LOCAL ");
-      out_.listings.refused_node_ports.push_back(fmt::format("{} -j {}", match, verdict));
+      const std::string packets = port_match(frontend, comment, "-m addrtype --dst-type LOCAL ");
+      out_.listings.refused_node_ports.push_back(fmt::format("{} -j {}", packets, verdict));
       return;
     }
+    const std::string packets = match(frontend, comment);
     auto& list = frontend.kind == FrontendKind::ClusterIp ? out_.listings.refused_services
                                                           : out_.listings.refused_externals;
+    const bool restricted = !frontend.source_ranges.empty() && frontend.target == Target::Reject;
+    for (const IpPrefix& range : frontend.source_ranges) {
+      if (!restricted) break;
+      const std::string source = range.length() == 0 ? "" : fmt::format("-s {} ", range);
+      list.push_back({.address = frontend.address,
+                      .rule = fmt::format("{}{} -j {}", source, packets, verdict)});
+    }
+    // Whoever may not come in is not told that nobody is there.
     list.push_back({.address = frontend.address,
-                    .rule = fmt::format("{} -j {}", match(frontend, comment), verdict)});
+                    .rank = restricted ? 1 : 0,
+                    .rule = fmt::format("{} -j {}", packets, restricted ? "DROP" : verdict)});
+  }
+
+  // What comes to the address and is no port of its.
+  void add_stray(const Frontend& frontend) {
+    const std::string comment =
+        fmt::format("{}/{} has no such port", name().namespace_, name().name);
+    out_.listings.refused_services.push_back(
+        {.address = frontend.address,
+         .rank = kStray,
+         .rule = fmt::format("-d {} {} -j {}", IpPrefix::host(frontend.address),
+                             quoted_comment(comment), kStrayChain)});
   }
 
   void add_cluster_ip(const Frontend& frontend) {
@@ -296,6 +318,13 @@ Listings Listings::filter_entries_missing_in(const Listings& other) const {
 
 std::string quoted_comment(std::string_view text) {
   return fmt::format("-m comment --comment \"{}\"", text);
+}
+
+std::string reject(Protocol protocol, IpFamily family) {
+  // A reset reaches a client that is still inside connect(), which an ICMP error does not.
+  if (protocol == Protocol::Tcp) return "REJECT --reject-with tcp-reset";
+  return family == IpFamily::V4 ? "REJECT --reject-with icmp-port-unreachable"
+                                : "REJECT --reject-with icmp6-port-unreachable";
 }
 
 ServiceRules service_rules(const ServicePlan& service, const NodePlan& node, Shape shape) {

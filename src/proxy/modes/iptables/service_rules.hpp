@@ -41,5 +41,7 @@ ServiceRules service_rules(const plan::ServicePlan& service, const plan::NodePla
                            Shape shape);
 
 std::string quoted_comment(std::string_view text);  // -m comment --comment "text"
+// The target that tells a client at once.
+std::string reject(Protocol protocol, IpFamily family);
 
 }  // namespace fairlead::iptables

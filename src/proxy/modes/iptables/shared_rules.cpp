@@ -77,6 +77,22 @@ void add_node_port_tail(const NodePlan& node, IpFamily family, const RenderOptio
       fmt::format("{}{} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS", except, comment));
 }
 
+// Refuses what is for nobody: other ports of cluster IPs, and addresses of the service ranges that
+// no service has. An address that is this machine's own is another one's affair (a DNS cache that
+// listens on the cluster's DNS address).
+void add_strays(const SharedContext& context, Chains& filter) {
+  filter[kStrayChain] = {
+      "-m addrtype --dst-type LOCAL -j RETURN",
+      fmt::format("-p tcp -j {}", reject(Protocol::Tcp, context.family)),
+      fmt::format("-j {}", reject(Protocol::Udp, context.family)),
+  };
+  for (const IpPrefix& range : context.node->service_cidrs) {
+    filter["KUBE-SERVICES"].push_back(
+        fmt::format("-d {} {} -m addrtype ! --dst-type LOCAL -j DROP", range,
+                    quoted_comment("addresses of the service range that nobody has")));
+  }
+}
+
 void append_sorted(Rules from, Rules& to) {
   std::ranges::sort(from);
   std::ranges::move(from, std::back_inserter(to));
@@ -91,6 +107,7 @@ Chains shared_filter_rules(const SharedContext& context, Listings listings) {
   append_sorted(std::move(listings.refused_node_ports), filter["KUBE-EXTERNAL-SERVICES"]);
   add_dispatch(std::move(listings.firewalled), "KUBE-PROXY-FIREWALL", filter);
   append_sorted(std::move(listings.health_checks), filter["KUBE-NODEPORTS"]);
+  add_strays(context, filter);
   add_forwarding(*context.node, context.options, filter);
   filter[kCanaryChain];
   return filter;

@@ -41,25 +41,37 @@ std::string program(IpFamily family, Variant variant, std::string_view act) {
   return fmt::format("{}-{}{}", command_of(family), to_string(variant), act);
 }
 
-std::string first_line(std::string_view text) {
-  while (text.starts_with('\n')) text.remove_prefix(1);
-  return std::string(text.substr(0, text.find('\n')));
+std::string_view take_line(std::string_view& text) {
+  const std::string_view line = text.substr(0, text.find('\n'));
+  text.remove_prefix(std::min(line.size() + 1, text.size()));
+  return line;
 }
 
-// The tools end with "line 12 failed" or "Error occurred at line: 12". Only for people: nothing is
-// decided by it.
-std::string with_line_named(const std::string& message, std::string_view input) {
+// What a tool complained of, in one line.
+std::string complaint(std::string_view text) {
+  constexpr std::size_t kEnough = 300;
+  std::string out;
+  while (!text.empty() && out.size() < kEnough) {
+    const std::string_view line = take_line(text);
+    if (line.empty() || line.starts_with("Try `")) continue;
+    if (!out.empty()) out += "; ";
+    out += line;
+  }
+  return out;
+}
+
+// The line of `input` that a complaint ("line 12 failed", "Error occurred at line: 12") is about.
+// Only for people: nothing is decided by it.
+std::string named_line(std::string_view message, std::string_view input) {
   const auto at = message.rfind("line");
-  if (at == std::string::npos) return message;
+  if (at == std::string_view::npos) return "";
   const auto digits = message.find_first_of("0123456789", at);
-  if (digits == std::string::npos) return message;
+  if (digits == std::string_view::npos) return "";
   std::size_t wanted = 0;
   std::from_chars(message.data() + digits, message.data() + message.size(), wanted);
-  for (std::size_t line = 1; line < wanted && !input.empty(); ++line) {
-    input.remove_prefix(std::min(input.find('\n'), input.size() - 1) + 1);
-  }
-  return wanted == 0 || input.empty() ? message
-                                      : fmt::format("{}: \"{}\"", message, first_line(input));
+  std::string_view line;
+  for (std::size_t i = 0; i < wanted && !input.empty(); ++i) line = take_line(input);
+  return line.empty() ? "" : fmt::format(": \"{}\"", line);
 }
 
 ino_t namespace_inode(const char* path) {
@@ -75,22 +87,21 @@ class XtablesTools final : public Tools {
   Variant variant() const override { return variant_; }
 
   Result<std::string> save(IpFamily family) override {
-    FAIRLEAD_TRY(output, run(family, {program(family, variant_, "-save")}, {}, kReadTimeout));
+    FAIRLEAD_TRY(output, run({program(family, variant_, "-save")}, {}, kReadTimeout));
     if (!output.status.ok()) return failure(program(family, variant_, "-save"), output, {});
     return std::move(output.out);
   }
 
   Result<void> restore(IpFamily family, const std::string& text) override {
     const std::string tool = program(family, variant_, "-restore");
-    FAIRLEAD_TRY(output, run(family, {tool, "--noflush", "-w", "5"}, text, kRestoreTimeout));
+    FAIRLEAD_TRY(output, run({tool, "--noflush", "-w", "5"}, text, kRestoreTimeout));
     if (!output.status.ok()) return failure(tool, output, text);
     return {};
   }
 
   Result<bool> has_canary(IpFamily family) override {
     for (const char* table : {"mangle", "nat", "filter"}) {
-      FAIRLEAD_TRY(output, run(family,
-                               {program(family, variant_, ""), "-w", "5", "-t", table, "-S",
+      FAIRLEAD_TRY(output, run({program(family, variant_, ""), "-w", "5", "-t", table, "-S",
                                 kCanaryChain, "1"},
                                {}, kReadTimeout));
       if (output.status.code == 1) return false;
@@ -99,7 +110,7 @@ class XtablesTools final : public Tools {
   }
 
  private:
-  Result<io::Output> run(IpFamily, std::vector<std::string> argv, std::string_view input,
+  Result<io::Output> run(std::vector<std::string> argv, std::string_view input,
                          std::chrono::milliseconds timeout) const {
     io::Command command{.argv = std::move(argv)};
     // Entering a namespace takes a capability that programming one does not.
@@ -112,8 +123,9 @@ class XtablesTools final : public Tools {
   static Error failure(std::string_view tool, const io::Output& output, std::string_view input) {
     const ErrorCode code =
         output.status.code == kLockHeld ? ErrorCode::Unavailable : ErrorCode::Internal;
-    return make_error(code, "{}: {}: {}", tool, output.status.to_string(),
-                      with_line_named(first_line(output.err), input));
+    const std::string message = complaint(output.err);
+    return make_error(code, "{}: {}: {}{}", tool, output.status.to_string(), message,
+                      named_line(message, input));
   }
 
   Variant variant_;
@@ -139,8 +151,7 @@ Traces look_for_traces(Variant variant) {
     if (!output || !output->status.ok()) continue;
     std::string_view text = output->out;
     while (!text.empty()) {
-      const std::string_view line = text.substr(0, text.find('\n'));
-      text.remove_prefix(std::min(line.size() + 1, text.size()));
+      const std::string_view line = take_line(text);
       if (line.starts_with("-A ")) ++out.rules;
       out.kubelet = out.kubelet || line.starts_with(":KUBE-IPTABLES-HINT ") ||
                     line.starts_with(":KUBE-KUBELET-CANARY ");
