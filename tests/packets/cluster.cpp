@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <fstream>
 
 #include "kube/codec.hpp"
 #include "proxy/config_file.hpp"
+#include "proxy/modes/iptables/iptables_mode.hpp"
 #include "proxy/node_proxy.hpp"
 
 namespace fairlead::packets {
@@ -38,6 +40,17 @@ kube::Node node_object(const Rig& rig) {
   return node;
 }
 
+// In the calling thread's network namespace.
+Result<std::unique_ptr<plan::Mode>> new_mode(const proxy::Config& config, std::string_view name) {
+  if (!name.starts_with("iptables-")) return proxy::make_mode(config);
+  // Replies of `internet` to `outside` do not pass node1, which would call the rest of such a
+  // connection invalid and, as kube-proxy does, drop it.
+  std::ofstream("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal") << 1;
+  const auto variant =
+      name.ends_with("legacy") ? iptables::Variant::Legacy : iptables::Variant::Nft;
+  return iptables::create({.variant = variant});
+}
+
 }  // namespace
 
 std::string_view to_string(Programming programming) {
@@ -50,7 +63,7 @@ Result<std::unique_ptr<Cluster>> Cluster::create(const Rig& rig, Options options
   if (!file.complaints.empty())
     return make_error(ErrorCode::Invalid, "config: {}", file.complaints.front());
   cluster->config_ = std::move(file.config);
-  cluster->config_.mode = cluster->options_.mode;
+  cluster->config_.mode = cluster->options_.mode.substr(0, cluster->options_.mode.find('-'));
   cluster->facts_.node_name = "node1";
   FAIRLEAD_CHECK(rig.node().network.run([&]() -> Result<void> {
     FAIRLEAD_TRY(addresses, proxy::interface_addresses());
@@ -76,7 +89,7 @@ Result<plan::NodeContext> Cluster::node_context() const {
 
 Result<void> Cluster::make_mode() {
   return rig_.node().network.run([&]() -> Result<void> {
-    FAIRLEAD_TRY(mode, proxy::make_mode(config_));
+    FAIRLEAD_TRY(mode, new_mode(config_, options_.mode));
     mode_ = std::move(mode);
     return {};
   });

@@ -27,7 +27,7 @@ std::string_view to_string(Programming programming);
 class Cluster {
  public:
   struct Options {
-    std::string mode;  // as in KubeProxyConfiguration
+    std::string mode;  // "nftables", "iptables-nft", "iptables-legacy"
     std::string config;
     std::vector<IpPrefix> service_cidrs;
     Programming programming = Programming::Deltas;
