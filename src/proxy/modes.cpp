@@ -1,5 +1,6 @@
 // Which mode a configuration means, made in the calling thread's network namespace.
 #include "proxy/modes/iptables/iptables_mode.hpp"
+#include "proxy/modes/ipvs/ipvs_mode.hpp"
 #include "proxy/modes/nftables/nftables_mode.hpp"
 #include "proxy/node_proxy.hpp"
 
@@ -12,11 +13,28 @@ iptables::Config iptables_config(const Config& config) {
               std::chrono::duration_cast<std::chrono::milliseconds>(config.iptables.sync_period)};
 }
 
+ipvs::Config ipvs_config(const Config& config) {
+  const auto seconds = [](Duration d) {
+    return std::chrono::duration_cast<std::chrono::seconds>(d);
+  };
+  ipvs::Config out{.scheduler = config.ipvs.scheduler,
+                   .kernel = {.strict_arp = config.ipvs.strict_arp,
+                              .tcp_timeout = seconds(config.ipvs.tcp_timeout),
+                              .tcp_fin_timeout = seconds(config.ipvs.tcp_fin_timeout),
+                              .udp_timeout = seconds(config.ipvs.udp_timeout)}};
+  for (const std::string& text : config.ipvs.exclude_cidrs) {
+    if (const auto cidr = IpPrefix::parse_sloppy(text)) out.exclude_cidrs.push_back(*cidr);
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config) {
   FAIRLEAD_TRY(name, effective_mode(config));
-  auto mode = name == "iptables" ? iptables::create(iptables_config(config)) : nftables::create({});
+  auto mode = name == "iptables" ? iptables::create(iptables_config(config))
+              : name == "ipvs"   ? ipvs::create(ipvs_config(config))
+                                 : nftables::create({});
   if (!mode) return mode.error().with_context(fmt::format("open proxy mode {}", name));
   return mode;
 }

@@ -97,6 +97,18 @@ bool all_of_missing_family(const std::vector<IpPrefix>& cidrs, const HostFacts& 
   });
 }
 
+struct MasqueradeSettings {
+  bool all = false;
+  std::int32_t bit = 14;
+};
+
+// Mode ipvs has none of its own (spec/kube-proxy 1.3).
+MasqueradeSettings masquerade_settings(const Config& config) {
+  if (config.mode == "iptables" || config.mode == "ipvs")
+    return {.all = config.iptables.masquerade_all, .bit = config.iptables.masquerade_bit};
+  return {.all = config.nftables.masquerade_all, .bit = config.nftables.masquerade_bit};
+}
+
 }  // namespace
 
 Result<NodeSettings> node_settings(const Config& config, const HostFacts& host,
@@ -108,15 +120,16 @@ Result<NodeSettings> node_settings(const Config& config, const HostFacts& host,
                       "clusterCIDR: \"{}\" has no CIDR of a family that this host supports",
                       config.cluster_cidr);
   }
+  const MasqueradeSettings masquerade = masquerade_settings(config);
   NodeSettings out{
       .context = {.name = host.node_name, .zone = node.zone, .addresses = ips.by_family},
       .primary = ips.primary};
   for (const IpFamily family : host.families) {
-    out.context.families[family] = plan::NodePlan{
-        .detector = detector_of(config, node, family),
-        .masquerade_all = config.nftables.masquerade_all,
-        .masquerade_mark = 1U << static_cast<unsigned>(config.nftables.masquerade_bit),
-        .node_port_addresses = node_port_addresses(config, host, ips, family)};
+    out.context.families[family] =
+        plan::NodePlan{.detector = detector_of(config, node, family),
+                       .masquerade_all = masquerade.all,
+                       .masquerade_mark = 1U << static_cast<unsigned>(masquerade.bit),
+                       .node_port_addresses = node_port_addresses(config, host, ips, family)};
   }
   if (wants_primary(config) && ips.by_family.empty()) {
     out.warnings.emplace_back(

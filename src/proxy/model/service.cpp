@@ -91,6 +91,10 @@ std::optional<Service> from_kube(const kube::Service& object) {
   if (out.external_local && object.type == kube::ServiceType::LoadBalancer) {
     out.health_check_node_port = Port{object.health_check_node_port};
   }
+  if (const auto chosen = object.metadata.annotations.find(std::string(kIpvsScheduler));
+      chosen != object.metadata.annotations.end()) {
+    out.ipvs_scheduler = chosen->second;
+  }
   out.ports.reserve(object.ports.size());
   for (const kube::ServicePort& port : object.ports) {
     out.ports.push_back({.name = port.name,

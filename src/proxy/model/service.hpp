@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ip.hpp"
@@ -15,6 +16,10 @@
 #include "proxy/model/interner.hpp"
 
 namespace fairlead::model {
+
+// Annotation of a Service: the scheduler that mode ipvs gives its virtual servers, "wrr" or with
+// options "sh:port,fallback".
+inline constexpr std::string_view kIpvsScheduler = "fairlead.io/ipvs-scheduler";
 
 struct ServicePort {
   std::string name;
@@ -41,6 +46,7 @@ struct Service {
   bool external_local = false;  // externalTrafficPolicy Local, and it has a meaning
   bool internal_local = false;
   Port health_check_node_port{};  // 0 = none
+  std::string ipvs_scheduler;     // of the annotation kIpvsScheduler; empty = none
   bool operator==(const Service&) const = default;
 
   const std::optional<ServiceAddresses>& addresses(IpFamily family) const {

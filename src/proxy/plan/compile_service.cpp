@@ -132,7 +132,9 @@ void compile_port(const Subject& subject, PlanKey key, const model::ServiceRecor
                                                       .cluster_pool = std::move(selection.cluster),
                                                       .local_pool = std::move(selection.local),
                                                       .frontends = std::move(frontends),
-                                                      .health_check_node_port = health_check}));
+                                                      .health_check_node_port = health_check,
+                                                      .ipvs_scheduler =
+                                                          subject.service.ipvs_scheduler}));
 }
 
 // Load balancers steer by this: ready endpoints only, so that they leave before the last

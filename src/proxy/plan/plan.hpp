@@ -100,6 +100,9 @@ struct ServicePlan {
   std::vector<Frontend> frontends;
   // Of the whole Service: where load balancers ask this node, which must let them.
   std::optional<Port> health_check_node_port;
+  // As the Service's annotation has it, unchecked; empty: the node's choice. Other modes have no
+  // choice of schedulers.
+  std::string ipvs_scheduler;
   bool operator==(const ServicePlan&) const = default;
 };
 using ServicePlanPtr = std::shared_ptr<const ServicePlan>;

@@ -1,0 +1,363 @@
+#include "proxy/modes/ipvs/ipvs_mode.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "proxy/modes/ipvs/scheduler.hpp"
+
+namespace fairlead::ipvs {
+namespace {
+
+using namespace std::chrono_literals;
+using plan::ApplyStats;
+
+constexpr std::array kFamilies = {IpFamily::V4, IpFamily::V6};
+// How often connections of leaving endpoints are counted.
+constexpr auto kLeavingPeriod = 10s;
+
+// Connections of the others cannot end: there is nothing to wait for.
+bool leaves_slowly(const ServerKey& server) { return server.protocol == Protocol::Tcp; }
+
+bool contains(const std::vector<IpAddress>& sorted, const IpAddress& address) {
+  return std::ranges::binary_search(sorted, address);
+}
+
+// A mark's second server stands for the same service port with the bit of masquerading.
+bool is_our_mark(std::uint32_t mark, std::uint32_t masquerade_mark) {
+  return ((mark & ~masquerade_mark) & ~kMarkNumbers) == kMarkPrefix;
+}
+
+void merge(State& into, State&& from) {
+  into.servers.merge(from.servers);
+  into.entries.merge(from.entries);
+  into.addresses.merge(from.addresses);
+}
+
+void add_shared(const SetEntry& entry, State& out) {
+  out.entries.insert(entry);
+  if (entry.set == SetId::Addresses) out.addresses.insert(entry.address);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<plan::Mode>> create(Config config) {
+  FAIRLEAD_TRY(scheduling, parse_scheduler(config.scheduler));
+  config.kernel.scheduler = scheduling.name;
+  FAIRLEAD_TRY(kernel, NetlinkKernel::create(config.kernel));
+  return std::unique_ptr<plan::Mode>(std::make_unique<IpvsMode>(
+      std::move(kernel), IpvsMode::Options{.scheduling = std::move(scheduling),
+                                           .exclude_cidrs = std::move(config.exclude_cidrs)}));
+}
+
+// ---- from the plan to what the kernel should have -----------------------------------------------
+
+// Everything but the services themselves.
+Result<void> IpvsMode::look_around(const plan::Plan& plan) {
+  FAIRLEAD_TRY(addresses, kernel_->interface_addresses());
+  surroundings_ = {.interface_addresses = std::move(addresses),
+                   .scheduling = options_.scheduling,
+                   .schedulers = kernel_->schedulers()};
+  families_.clear();
+  for (const auto& [family, node] : plan.nodes) {
+    families_.emplace(
+        family,
+        FamilyState{.node = node, .node_ports = node_port_addresses(node, family, surroundings_)});
+  }
+  for (const auto& [key, service] : plan.services) {
+    const auto family = families_.find(key.family);
+    if (family == families_.end()) continue;
+    for (const plan::Frontend& frontend : service->frontends) {
+      if (!contains(family->second.node_ports, frontend.address)) continue;
+      family->second.claimed.insert({.family = key.family,
+                                     .address = frontend.address,
+                                     .port = frontend.port,
+                                     .protocol = key.service_port.protocol});
+    }
+  }
+  return {};
+}
+
+// Such a service takes node ports from others, or gives them back.
+bool IpvsMode::is_claim(const plan::ServiceChange& change) const {
+  const auto claims = [&](const plan::ServicePlanPtr& service) {
+    if (service == nullptr) return false;
+    const auto family = families_.find(service->key.family);
+    return family != families_.end() &&
+           std::ranges::any_of(service->frontends, [&](const plan::Frontend& frontend) {
+             return contains(family->second.node_ports, frontend.address);
+           });
+  };
+  return claims(change.before) || claims(change.after);
+}
+
+Rendered IpvsMode::render_service(const plan::ServicePlan& service) {
+  const FamilyState& family = families_.at(service.key.family);
+  return render(service,
+                {.node = family.node,
+                 .surroundings = surroundings_,
+                 .node_ports = family.node_ports,
+                 .claimed = family.claimed,
+                 .mark = [&] { return marks_.of(service.key, family.node.masquerade_mark); }});
+}
+
+State IpvsMode::render_all(const plan::Plan& plan, IpFamily family) {
+  State out;
+  auto& shared = families_.at(family).shared;
+  shared.clear();
+  for (const auto& [key, service] : plan.services) {
+    if (key.family != family) continue;
+    Rendered rendered = render_service(*service);
+    merge(out, std::move(rendered.own));
+    for (const SetEntry& entry : rendered.shared) ++shared[entry];
+  }
+  for (const auto& [entry, unused] : shared) add_shared(entry, out);
+  return out;
+}
+
+// ---- what of the kernel's is ours ---------------------------------------------------------------
+
+State IpvsMode::ours(const Reading& reading) const {
+  State out{.entries = reading.state.entries, .addresses = reading.state.addresses};
+  const auto is_ours = [&](const ServerKey& key) {
+    if (key.mark != 0) {
+      const auto family = families_.find(key.family);
+      const plan::NodePlan fallback;
+      const auto& node = family == families_.end() ? fallback : family->second.node;
+      return is_our_mark(key.mark, node.masquerade_mark);
+    }
+    const bool excluded = std::ranges::any_of(
+        options_.exclude_cidrs, [&](const IpPrefix& cidr) { return cidr.contains(key.address); });
+    if (excluded) return false;
+    const SetEntry record{.set = SetId::Servers,
+                          .address = key.address,
+                          .protocol = key.protocol,
+                          .port = key.port,
+                          .source = IpPrefix(IpAddress::any(key.family), 0)};
+    return out.entries.contains(record) || out.addresses.contains(key.address);
+  };
+  for (const auto& [key, server] : reading.state.servers) {
+    if (is_ours(key)) out.servers.emplace(key, server);
+  }
+  return out;
+}
+
+// ---- all at once --------------------------------------------------------------------------------
+
+Result<ApplyStats> IpvsMode::apply_rules(IpFamily family) {
+  FAIRLEAD_TRY(saved, kernel_->saved_rules(family));
+  const Ruleset wanted = rules_for(families_.at(family).node, family);
+  const std::string text = restore_text(ours_in(saved, wanted), wanted);
+  if (text.empty()) return ApplyStats{};
+  return kernel_->restore_rules(family, text);
+}
+
+Result<ApplyStats> IpvsMode::apply_family(const plan::Plan& plan, IpFamily family) {
+  FAIRLEAD_TRY(stats, kernel_->make_scaffold(family));
+  FAIRLEAD_TRY(rules, apply_rules(family));
+  stats += rules;
+  State wanted = render_all(plan, family);
+  FAIRLEAD_TRY(reading, kernel_->read(family));
+  State there = ours(reading);
+  // One that is wanted is ours from now on, whoever made it.
+  std::set<ServerKey> with_leaving;
+  for (auto& [key, server] : wanted.servers) {
+    const auto found = reading.state.servers.find(key);
+    if (found == reading.state.servers.end()) continue;
+    there.servers.insert_or_assign(key, found->second);
+    if (!leaves_slowly(key)) continue;
+    for (const auto& [destination, weight] : found->second.destinations) {
+      if (!server.destinations.emplace(destination, 0).second) continue;
+      with_leaving.insert(key);
+      leaving_[key].insert(destination);
+    }
+  }
+  FAIRLEAD_TRY(done, kernel_->commit(difference(there, wanted)));
+  stats += done;
+  FAIRLEAD_TRY(gone, let_go(with_leaving));
+  return stats += gone;
+}
+
+Result<ApplyStats> IpvsMode::apply_full(const plan::Plan& plan) {
+  in_step_ = false;
+  leaving_.clear();
+  FAIRLEAD_CHECK(look_around(plan));
+  ApplyStats stats;
+  for (const IpFamily family : kFamilies) {
+    if (plan.nodes.contains(family)) {
+      FAIRLEAD_TRY(done, apply_family(plan, family));
+      stats += done;
+    } else {
+      FAIRLEAD_CHECK(remove_family(family));
+    }
+  }
+  in_step_ = true;
+  return stats;
+}
+
+// ---- one change ---------------------------------------------------------------------------------
+
+// A destination of `before` that `after` lacks stays with weight 0; one that is leaving already and
+// comes back is edited, not added.
+void IpvsMode::keep_leaving(Step& step) const {
+  for (auto& [key, after] : step.after.servers) {
+    const auto before = step.before.servers.find(key);
+    if (before == step.before.servers.end() || !leaves_slowly(key)) continue;
+    if (const auto leaving = leaving_.find(key); leaving != leaving_.end()) {
+      for (const Destination& destination : leaving->second)
+        before->second.destinations.emplace(destination, 0);
+    }
+    for (const auto& [destination, weight] : before->second.destinations)
+      after.destinations.emplace(destination, 0);
+  }
+}
+
+Result<ApplyStats> IpvsMode::apply(const plan::Plan& plan, const plan::PlanDelta& delta) {
+  if (!in_step_ || !delta.nodes_changed.empty() ||
+      std::ranges::any_of(delta.services, [&](const auto& change) { return is_claim(change); }))
+    return apply_full(plan);
+  in_step_ = false;
+  Step step;
+  std::map<IpFamily, std::map<SetEntry, std::int64_t>> shared;
+  for (const plan::ServiceChange& change : delta.services) {
+    const plan::PlanKey& key = (change.after != nullptr ? change.after : change.before)->key;
+    if (!families_.contains(key.family)) continue;
+    const auto take = [&](const plan::ServicePlanPtr& service, State& into, std::int64_t count) {
+      if (service == nullptr) return;
+      Rendered rendered = render_service(*service);
+      merge(into, std::move(rendered.own));
+      for (const SetEntry& entry : rendered.shared) shared[key.family][entry] += count;
+    };
+    take(change.before, step.before, -1);
+    take(change.after, step.after, 1);
+    if (change.after == nullptr || !needs_mark(*change.after)) marks_.release(key);
+  }
+  for (const auto& [family, entries] : shared) {
+    auto& counts = families_.at(family).shared;
+    for (const auto& [entry, change] : entries) {
+      const std::int64_t before = counts.contains(entry) ? counts.at(entry) : 0;
+      const std::int64_t after = before + change;
+      check(after >= 0, "what services share is counted");
+      if (before > 0 && after == 0) add_shared(entry, step.before);
+      if (before == 0 && after > 0) add_shared(entry, step.after);
+      if (after == 0) {
+        counts.erase(entry);
+      } else {
+        counts[entry] = static_cast<std::uint32_t>(after);
+      }
+    }
+  }
+  keep_leaving(step);
+  FAIRLEAD_TRY(stats, kernel_->commit(difference(step.before, step.after)));
+  std::set<ServerKey> with_leaving;
+  for (const auto& [key, server] : step.before.servers) {
+    const auto after = step.after.servers.find(key);
+    leaving_.erase(key);
+    if (after == step.after.servers.end()) continue;
+    for (const auto& [destination, weight] : after->second.destinations) {
+      if (weight != 0) continue;
+      leaving_[key].insert(destination);
+      with_leaving.insert(key);
+    }
+  }
+  FAIRLEAD_TRY(gone, let_go(with_leaving));
+  in_step_ = true;
+  return stats += gone;
+}
+
+// Deletes those of leaving_ at `servers` whose connections have ended, and looks again later for
+// the others.
+Result<ApplyStats> IpvsMode::let_go(const std::set<ServerKey>& servers) {
+  ApplyStats stats;
+  Operations operations;
+  for (const ServerKey& key : servers) {
+    const auto leaving = leaving_.find(key);
+    if (leaving == leaving_.end()) continue;
+    FAIRLEAD_TRY(connections, kernel_->destinations(key));
+    stats += {.transactions = 1, .messages = 1};
+    std::erase_if(leaving->second, [&](const Destination& destination) {
+      const auto found = connections.find(destination);
+      if (found != connections.end() && !found->second.none()) return false;
+      operations.emplace_back(DeleteDestination{.server = key, .destination = destination});
+      return true;
+    });
+    if (leaving->second.empty()) leaving_.erase(leaving);
+  }
+  FAIRLEAD_TRY(done, kernel_->commit(operations));
+  if (!leaving_.empty()) FAIRLEAD_CHECK(kernel_->set_timer(kLeavingPeriod));
+  return stats += done;
+}
+
+// ---- looking after it ---------------------------------------------------------------------------
+
+Result<std::vector<std::string>> IpvsMode::verify(const plan::Plan& plan, std::size_t limit) {
+  if (!in_step_) return std::vector<std::string>{"nothing was applied, or the last change failed"};
+  std::vector<std::string> out;
+  for (const auto& [family, unused] : families_) {
+    State wanted = render_all(plan, family);
+    for (const auto& [key, destinations] : leaving_) {
+      const auto server = wanted.servers.find(key);
+      if (server == wanted.servers.end()) continue;
+      for (const Destination& destination : destinations)
+        server->second.destinations.emplace(destination, 0);
+    }
+    FAIRLEAD_TRY(reading, kernel_->read(family));
+    for (const Operation& operation : difference(ours(reading), wanted)) {
+      if (out.size() >= limit) return out;
+      out.push_back("to mend it: " + to_string(operation));
+    }
+    FAIRLEAD_TRY(saved, kernel_->saved_rules(family));
+    const Ruleset rules = rules_for(families_.at(family).node, family);
+    if (out.size() < limit && ours_in(saved, rules) != rules)
+      out.push_back(fmt::format("the iptables rules of {} are not as we left them", family));
+  }
+  return out;
+}
+
+Result<bool> IpvsMode::tampered() {
+  FAIRLEAD_TRY(wake, kernel_->woken());
+  if (wake.timer) {
+    std::set<ServerKey> servers;
+    for (const auto& [key, unused] : leaving_) servers.insert(key);
+    FAIRLEAD_CHECK(let_go(servers));
+  }
+  if (wake.missed) return true;
+  bool ours = false;
+  for (const AddressEvent& event : wake.events) {
+    const auto family = families_.find(event.address.family());
+    if (family == families_.end()) continue;
+    if (event.on_device) {
+      const SetEntry bound{.set = SetId::Addresses,
+                           .address = event.address,
+                           .source = IpPrefix(IpAddress::any(event.address.family()), 0)};
+      const bool wanted = family->second.shared.contains(bound);
+      ours = ours || (wanted != event.added && !event.address.is_link_local());
+    } else if (surroundings_.interface_addresses.contains(event.address) != event.added) {
+      ours = true;  // node ports answer on it, or a service's address is the node's own now
+      in_step_ = false;
+    }
+  }
+  return ours;
+}
+
+Result<void> IpvsMode::remove_family(IpFamily family) {
+  FAIRLEAD_TRY(reading, kernel_->read(family));
+  FAIRLEAD_CHECK(kernel_->commit(difference(ours(reading), {})));
+  // Which settings the rules came from does not matter: the names are the same.
+  auto saved = kernel_->saved_rules(family);
+  // Without tools for a family there are no rules of it.
+  if (!saved) return kernel_->remove_sets(family);
+  const Ruleset all = rules_for({}, family);
+  const std::string text = restore_text(ours_in(*saved, all), {});
+  if (!text.empty()) FAIRLEAD_CHECK(kernel_->restore_rules(family, text));
+  return kernel_->remove_sets(family);
+}
+
+Result<void> IpvsMode::cleanup() {
+  in_step_ = false;
+  families_.clear();
+  leaving_.clear();
+  for (const IpFamily family : kFamilies) FAIRLEAD_CHECK(remove_family(family));
+  return kernel_->remove_device();
+}
+
+}  // namespace fairlead::ipvs

@@ -1,0 +1,89 @@
+// The IPVS mode: the Plan as virtual servers of the kernel's load balancer, the addresses they
+// answer on as a dummy device's, and who is masqueraded, dropped or sent a shorter way as entries
+// of ipsets, to which a fixed set of iptables rules leads. A change costs what changed: the
+// kernel's tables are read at the start, after a failure and by audits, never on the way of a
+// change.
+//
+// A TCP endpoint that leaves keeps its connections: its weight becomes 0 until they have ended.
+// What is ours is written down in the kernel itself (the set of our servers, the device, the prefix
+// of our marks and chains), so that a restarted proxy finds it and cleanup() takes nothing else.
+// Two things differ from other modes, by IPVS's nature: a service's address is one of the node's
+// own, so its other ports refuse where elsewhere packets would go their way; and a client's
+// affinity lasts as long as it has connections, and its time after that.
+//
+// Owner: the proxy. Thread rule: as plan::Mode; create() must be called in the network namespace
+// that is to be programmed.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "proxy/modes/ipvs/kernel.hpp"
+#include "proxy/modes/ipvs/netlink_kernel.hpp"
+#include "proxy/modes/ipvs/render.hpp"
+#include "proxy/modes/ipvs/rules.hpp"
+#include "proxy/plan/mode.hpp"
+
+namespace fairlead::ipvs {
+
+struct Config {
+  std::string scheduler;                // as parse_scheduler() reads it
+  std::vector<IpPrefix> exclude_cidrs;  // servers there are never deleted unless this run made them
+  KernelConfig kernel;                  // its scheduler is set from the one above
+};
+
+Result<std::unique_ptr<plan::Mode>> create(Config config);
+
+class IpvsMode final : public plan::Mode {
+ public:
+  struct Options {
+    Scheduling scheduling;
+    std::vector<IpPrefix> exclude_cidrs;
+  };
+  IpvsMode(std::unique_ptr<Kernel> kernel, Options options)
+      : kernel_(std::move(kernel)), options_(std::move(options)) {}
+
+  std::string_view name() const override { return "ipvs"; }
+  Result<plan::ApplyStats> apply_full(const plan::Plan& plan) override;
+  Result<plan::ApplyStats> apply(const plan::Plan& plan, const plan::PlanDelta& delta) override;
+  Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override;
+  int tamper_fd() const override { return kernel_->wake_fd(); }
+  Result<bool> tampered() override;
+  Result<void> cleanup() override;
+
+ private:
+  // What is the same for all services of a family, and what they share.
+  struct FamilyState {
+    plan::NodePlan node;
+    std::vector<IpAddress> node_ports;
+    // Servers of services' addresses that are the node's as well: no node port may take them.
+    std::set<ServerKey> claimed;
+    std::map<SetEntry, std::uint32_t> shared;  // how many service ports want it
+  };
+  struct Step {
+    State before, after;
+  };
+
+  Result<void> look_around(const plan::Plan& plan);
+  Rendered render_service(const plan::ServicePlan& service);
+  State render_all(const plan::Plan& plan, IpFamily family);
+  State ours(const Reading& reading) const;
+  bool is_claim(const plan::ServiceChange& change) const;
+  void keep_leaving(Step& step) const;
+  Result<plan::ApplyStats> apply_rules(IpFamily family);
+  Result<plan::ApplyStats> apply_family(const plan::Plan& plan, IpFamily family);
+  Result<plan::ApplyStats> let_go(const std::set<ServerKey>& servers);
+  Result<void> remove_family(IpFamily family);
+
+  std::unique_ptr<Kernel> kernel_;
+  Options options_;
+  Surroundings surroundings_;
+  std::map<IpFamily, FamilyState> families_;
+  Marks marks_;
+  // Destinations of weight 0 that still have connections.
+  std::map<ServerKey, std::set<Destination>> leaving_;
+  bool in_step_ = false;  // the kernel has what was last applied
+};
+
+}  // namespace fairlead::ipvs
