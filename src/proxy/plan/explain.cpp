@@ -1,5 +1,7 @@
 #include "proxy/plan/explain.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 namespace fairlead::plan {
@@ -11,9 +13,9 @@ struct Match {
 };
 
 // NodePorts answer on the configured addresses, or on every address of the node but loopback.
-bool is_node_port_address(const NodePlan& plan, const NodeAddresses& node,
+bool is_node_port_address(const NodePlan& plan, const NodeAddresses& node, const Habits& habits,
                           const IpAddress& address) {
-  if (address.is_loopback()) return false;
+  if (address.is_loopback() && !(habits.localhost_node_ports && address.is_v4())) return false;
   if (!plan.node_port_addresses) return node.contains(address);
   return std::ranges::find(*plan.node_port_addresses, address) != plan.node_port_addresses->end();
 }
@@ -26,9 +28,9 @@ bool frontend_catches(const Frontend& frontend, const Packet& packet, bool to_no
 
 // An address of a service wins over a node port, as in the kernel's dispatch.
 Match find_match(const Plan& plan, const NodePlan& node_plan, const Packet& packet,
-                 const NodeAddresses& node) {
+                 const NodeAddresses& node, const Habits& habits) {
   const bool to_node_port_address =
-      is_node_port_address(node_plan, node, packet.destination.address);
+      is_node_port_address(node_plan, node, habits, packet.destination.address);
   Match node_port;
   for (const auto& [key, service] : plan.services) {
     if (key.family != packet.destination.address.family() ||
@@ -53,16 +55,17 @@ bool is_cluster_ip(const Plan& plan, const IpAddress& address) {
   });
 }
 
-Explanation explain_unmatched(const Plan& plan, const NodePlan& node_plan, const Packet& packet) {
+Explanation explain_unmatched(const Plan& plan, const NodePlan& node_plan, const Packet& packet,
+                              const Habits& habits) {
   const IpAddress& to = packet.destination.address;
-  if (is_cluster_ip(plan, to)) {
+  if (habits.guards_cluster_ips && is_cluster_ip(plan, to)) {
     return {.verdict = Verdict::Reject,
             .reason = fmt::format("{} is a cluster IP, but no service port is {}/{}", to,
                                   packet.destination.port, packet.protocol)};
   }
   const auto range = std::ranges::find_if(
       node_plan.service_cidrs, [&](const IpPrefix& prefix) { return prefix.contains(to); });
-  if (range != node_plan.service_cidrs.end()) {
+  if (habits.guards_cluster_ips && range != node_plan.service_cidrs.end()) {
     return {.verdict = Verdict::Drop,
             .reason = fmt::format("{} lies in the service range {} but belongs to no service", to,
                                   *range)};
@@ -130,6 +133,24 @@ std::vector<EndpointShare> shares(const Pool& pool, const Packet& packet, bool m
   return out;
 }
 
+// The texts quoted here are Kubernetes names and our own sentences: quotes and backslashes are all
+// there is to escape.
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '"';
+}
+
+}  // namespace
+
+Habits habits_of(std::string_view mode, bool localhost_node_ports) {
+  if (mode != "iptables") return {};
+  return {.guards_cluster_ips = false, .localhost_node_ports = localhost_node_ports};
+}
+
 std::string_view name_of(FrontendKind kind) {
   switch (kind) {
     case FrontendKind::ClusterIp:
@@ -143,19 +164,6 @@ std::string_view name_of(FrontendKind kind) {
   }
   return "?";
 }
-
-// The texts quoted here are Kubernetes names and our own sentences: quotes and backslashes are all
-// there is to escape.
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + '"';
-}
-
-}  // namespace
 
 bool NodeAddresses::contains(const IpAddress& address) const {
   return address.is_loopback() || std::ranges::find(local, address) != local.end();
@@ -175,14 +183,15 @@ std::string_view to_string(Verdict verdict) {
   return "?";
 }
 
-Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node) {
+Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node,
+                    const Habits& habits) {
   const auto node_plan = plan.nodes.find(packet.destination.address.family());
   if (node_plan == plan.nodes.end()) {
     return {.reason = fmt::format("{} is not programmed on this node",
                                   packet.destination.address.family())};
   }
-  const Match match = find_match(plan, node_plan->second, packet, node);
-  if (match.frontend == nullptr) return explain_unmatched(plan, node_plan->second, packet);
+  const Match match = find_match(plan, node_plan->second, packet, node, habits);
+  if (match.frontend == nullptr) return explain_unmatched(plan, node_plan->second, packet, habits);
 
   Explanation out{.service = match.service->key, .frontend = *match.frontend};
   const auto& ranges = match.frontend->source_ranges;
@@ -191,11 +200,13 @@ Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses&
                        });
   if (!allowed) {
     out.verdict = Verdict::Drop;
-    out.reason =
-        fmt::format("{} is in none of the service's loadBalancerSourceRanges", packet.source);
+    out.target = Target::Drop;
+    out.reason = fmt::format("{} is in none of the service's loadBalancerSourceRanges ({})",
+                             packet.source, fmt::join(ranges, ", "));
     return out;
   }
   const Decision decision = decide(*match.frontend, node_plan->second, packet, node);
+  out.target = decision.target;
   const Pool& pool = decision.target == Target::LocalPool ? match.service->local_pool
                                                           : match.service->cluster_pool;
   switch (decision.target) {

@@ -1,8 +1,8 @@
 // Explain: what the plan does to one packet, in words. Pure: it reads the Plan that the modes
 // program, so its answer is what the kernel will do to the first packet of a connection (later
 // packets follow conntrack; an affinity entry learned by the kernel narrows the endpoints to one).
-// Packet tests hold every mode to these answers. Not here: getting the plan (a folder of manifests
-// or a live cluster), which is the command's business.
+// Packet tests hold every mode to these answers. Not here: why an endpoint is not in its pool
+// (choice.hpp), and getting the plan from manifests or a live cluster (inspect/).
 #pragma once
 
 #include <optional>
@@ -27,6 +27,16 @@ struct NodeAddresses {
   bool contains(const IpAddress& address) const;
 };
 
+// In what modes differ; the defaults are the nftables mode's.
+struct Habits {
+  // Other ports of a cluster IP are refused, addresses of the service ranges that nobody has are
+  // dropped. Without it such packets go where the routes say.
+  bool guards_cluster_ips = true;
+  bool localhost_node_ports = false;  // node ports answer on 127.0.0.0/8
+  bool operator==(const Habits&) const = default;
+};
+Habits habits_of(std::string_view mode, bool localhost_node_ports);
+
 enum class Verdict : std::uint8_t {
   Forward,      // to one of `endpoints`
   Reject,       // a client sees "connection refused"
@@ -47,12 +57,16 @@ struct Explanation {
   std::optional<PlanKey> service;        // which service port caught it
   std::optional<Frontend> frontend;      // through which of its frontends
   std::vector<EndpointShare> endpoints;  // with Forward
+  Target target = Target::Reject;        // with `frontend`: the pool, or what is done instead
   std::optional<std::chrono::seconds> affinity;
   std::string reason;  // one sentence: why this verdict, and why masqueraded or not
   bool operator==(const Explanation&) const = default;
 };
 
-Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node);
+Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node,
+                    const Habits& habits = {});
+
+std::string_view name_of(FrontendKind kind);  // "cluster IP", "node port", ...
 
 // For people: a few lines. For programs: one JSON object.
 std::string to_text(const Explanation& explanation);

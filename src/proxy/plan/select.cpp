@@ -53,10 +53,6 @@ bool names(const model::Model& model, const std::vector<model::TextId>& ids,
   return std::ranges::any_of(ids, [&](model::TextId id) { return model.text(id) == text; });
 }
 
-const std::vector<model::TextId>& hinted(const model::Hints& hints, Topology topology) {
-  return topology == Topology::SameNode ? hints.nodes : hints.zones;
-}
-
 std::string_view here_for(const Location& here, Topology topology) {
   return topology == Topology::SameNode ? here.node : here.zone;
 }
@@ -92,6 +88,10 @@ Pool local_pool(const std::vector<Candidate>& candidates) {
 }
 
 }  // namespace
+
+const std::vector<model::TextId>& hinted(const model::Hints& hints, Topology topology) {
+  return topology == Topology::SameNode ? hints.nodes : hints.zones;
+}
 
 std::vector<Candidate> candidates(const model::ServiceRecord& record, const PortId& port,
                                   const model::Model& model, std::string_view node_name) {

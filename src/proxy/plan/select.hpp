@@ -35,6 +35,9 @@ std::vector<Candidate> candidates(const model::ServiceRecord& record, const Port
 
 enum class Topology : std::uint8_t { None, SameZone, SameNode };
 
+// The names that count for it.
+const std::vector<model::TextId>& hinted(const model::Hints& hints, Topology topology);
+
 struct Location {
   std::string_view node;
   std::string_view zone;  // empty = unknown
