@@ -112,7 +112,7 @@ Unordered unordered(const TableCopy::Elements& elements) {
     const Key frontend = slot ? Key{}.raw(bytes.first(bytes.size() - 4)) : key;
     std::uint32_t number = 0;
     if (slot) std::memcpy(&number, bytes.last(4).data(), sizeof number);
-    out[{set, frontend, number >= kLocalSlotBase}].insert(datum);
+    out[{set, frontend, number >= kLocalSlots}].insert(datum);
   }
   return out;
 }
@@ -131,10 +131,19 @@ TableCopy::Chains without_lasting(TableCopy::Chains chains) {
   });
   return chains;
 }
+TableCopy::Elements without_ways_to_lasting(TableCopy::Elements elements) {
+  std::erase_if(elements, [](const auto& element) {
+    const auto* verdict = std::get_if<Verdict>(&element.second.data);
+    return verdict != nullptr && without_lasting({{verdict->chain, {}}}).empty();
+  });
+  return elements;
+}
 
 void expect_same_but_for_slots(const TableCopy& table, const TableCopy& anew) {
-  EXPECT_EQ(names(table.elements()), names(anew.elements()));
-  EXPECT_EQ(unordered(table.elements()), unordered(anew.elements()));
+  const auto elements = without_ways_to_lasting(table.elements());
+  const auto wanted = without_ways_to_lasting(anew.elements());
+  EXPECT_EQ(names(elements), names(wanted));
+  EXPECT_EQ(unordered(elements), unordered(wanted));
   EXPECT_EQ(without_lasting(table.chains()), without_lasting(anew.chains()));
 }
 

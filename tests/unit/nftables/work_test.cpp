@@ -82,12 +82,23 @@ struct WorkCase {
   std::uint64_t most_elements;  // added and deleted
 };
 
+// Pools of the sizes that changes lead to are in use somewhere, as they are in any large cluster.
+Plan with_neighbouring_sizes(Plan plan) {
+  for (const int size : {1, kBackends - 1, kBackends + 1}) {
+    plan::Pool pool;
+    for (int i = 0; i < size; ++i) pool.push_back(remote(fmt::format("10.201.{}.{}", size, i)));
+    put(plan, simple_service(fmt::format("size-{}", size), fmt::format("10.98.0.{}", size),
+                             std::move(pool)));
+  }
+  return plan;
+}
+
 class ChangeOfOne : public ::testing::TestWithParam<WorkCase> {};
 
 TEST_P(ChangeOfOne, CostsTheSameInAClusterAHundredTimesAsLarge) {
   const auto [name, edit, transactions, most_elements] = GetParam();
   const auto work = [&](int services) {
-    const Plan plan = large_plan(services, kBackends);
+    const Plan plan = with_neighbouring_sizes(large_plan(services, kBackends));
     return work_of(plan, edit(plan));
   };
   const KernelWork few = work(10);
@@ -100,7 +111,7 @@ TEST_P(ChangeOfOne, CostsTheSameInAClusterAHundredTimesAsLarge) {
   EXPECT_LT(few.sent.bytes, 2000U);
 }
 
-// The way to the pool (one verdict, deleted and added) and at most three slots.
+// The way to the pool (one number, deleted and added) and at most three slots.
 INSTANTIATE_TEST_SUITE_P(NftablesWork, ChangeOfOne,
                          ::testing::Values(WorkCase{.name = "LastBackendLeaves",
                                                     .edit = without_last_backend,
@@ -145,17 +156,25 @@ TEST(NftablesWork, OnlyTheLearntPairsAreListedWhenABackendWithAffinityLeaves) {
   EXPECT_EQ(work_of(joined, before).listings, 1);
 }
 
-// A chain that begins to use a map makes the kernel look at all of the map.
-TEST(NftablesWork, SmallPoolsFindTheirChainsReady) {
-  for (int backends = 1; backends < static_cast<int>(kReadySizes); ++backends) {
-    Plan before = large_plan(10, backends);
-    const Plan after = with_another_backend(before);
+// A chain that begins to use a map makes the kernel look at all of the map, and an element that
+// leads to a chain makes it look at every element that leads to one.
+TEST(NftablesWork, ChangesOfPoolsTouchNothingThatGrowsWithTheCluster) {
+  for (const Edit edit : {without_last_backend, with_another_backend, with_another_service}) {
+    const Plan before = large_plan(10, kBackends);
     Renderer renderer(IpFamily::V4);
     Batch ignored(1);
     renderer.full(before, ignored);
-    for (const auto& step : renderer.delta(plan::diff(before, after))) {
+    for (const auto& step : renderer.delta(plan::diff(before, edit(before)))) {
       for (const Operation& operation : step) {
-        EXPECT_FALSE(std::holds_alternative<AddChain>(operation.action)) << backends;
+        if (const auto* added = std::get_if<AddElement>(&operation.action);
+            added != nullptr && std::holds_alternative<Verdict>(added->element.data))
+          EXPECT_EQ(added->element.set, SetId::Shapes);
+        const auto* rule = std::get_if<AddRule>(&operation.action);
+        if (rule == nullptr) continue;
+        for (const Statement& statement : rule->rule.statements) {
+          EXPECT_FALSE(std::holds_alternative<DestinationNat>(statement)) << rule->chain;
+          EXPECT_FALSE(std::holds_alternative<MatchSet>(statement)) << rule->chain;
+        }
       }
     }
   }
@@ -174,7 +193,8 @@ TEST(NftablesWork, ChainsOfALargePoolStayOnceMade) {
   };
   const auto first = messages_of(large, larger);
   messages_of(larger, large);
-  EXPECT_EQ(messages_of(large, larger) + 5, first) << "two chains and their three rules";
+  EXPECT_EQ(messages_of(large, larger) + 6, first)
+      << "two chains, their rules and a message of their numbers";
 }
 
 }  // namespace

@@ -97,8 +97,8 @@ void compare_elements(SetId set, IpFamily family, std::vector<Element>& expected
 
 }  // namespace
 
-Result<std::vector<std::string>> audit(Kernel& kernel, const Renderer& renderer,
-                                       const plan::Plan& plan, std::size_t limit) {
+Result<std::vector<std::string>> audit(Kernel& kernel, Renderer& renderer, const plan::Plan& plan,
+                                       std::size_t limit) {
   const IpFamily family = renderer.family();
   Report report(family, limit);
   FAIRLEAD_TRY(listing, kernel.list(family));

@@ -11,7 +11,7 @@
 namespace fairlead::nftables {
 
 // Differences in words, at most `limit`. What the kernel has learnt (affinity) is not compared.
-Result<std::vector<std::string>> audit(Kernel& kernel, const Renderer& renderer,
-                                       const plan::Plan& plan, std::size_t limit);
+Result<std::vector<std::string>> audit(Kernel& kernel, Renderer& renderer, const plan::Plan& plan,
+                                       std::size_t limit);
 
 }  // namespace fairlead::nftables

@@ -170,7 +170,7 @@ Result<void> NetlinkKernel::probe() {
     plan.nodes[family] = {};
     const Pick sticky{.size = 1, .sticky = 1s};
     Renderer(family).full(plan, batch);
-    for (const Chain& chain : chains_of({.general = sticky}, plan.nodes[family], family)) {
+    for (const Chain& chain : chains_of({.general = sticky}, plan.nodes[family])) {
       batch.add({family, AddChain{{.name = chain.name}}});
       for (const Rule& rule : chain.rules)
         batch.add({family, AddRule{.chain = chain.name, .rule = rule}});

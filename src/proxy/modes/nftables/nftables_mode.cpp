@@ -152,7 +152,7 @@ Result<plan::ApplyStats> NftablesMode::apply(const plan::Plan& plan, const plan:
 Result<std::vector<std::string>> NftablesMode::verify(const plan::Plan& plan, std::size_t limit) {
   if (!in_step_) return std::vector<std::string>{"nothing was applied, or the last change failed"};
   std::vector<std::string> differences;
-  for (const auto& [family, renderer] : renderers_) {
+  for (auto& [family, renderer] : renderers_) {
     if (differences.size() >= limit) break;
     FAIRLEAD_TRY(found, audit(*kernel_, renderer, plan, limit - differences.size()));
     std::ranges::move(found, std::back_inserter(differences));

@@ -47,7 +47,7 @@ class RuleBuilder {
   }
 
   void append(const MatchPrefix& s) {
-    load({.field = s.field}, 0);
+    load(s.field, 0);
     const auto bytes = s.prefix.address().bytes();
     if (s.prefix.length() < s.prefix.address().bits()) {
       bitwise(mask_of(s.prefix), std::vector<std::uint8_t>(bytes.size(), 0));
@@ -90,8 +90,8 @@ class RuleBuilder {
 
   void append(const MatchTokenPriority&) {
     load_meta(NFT_META_PRIORITY, 0);
-    bitwise_words(kTokenMask, 0);
-    compare_word(NFT_CMP_EQ, kTokenBase);
+    bitwise_words(kNumberMask, 0);
+    compare_word(NFT_CMP_EQ, kNumberBase);
   }
 
   void append(const SetMark& s) {
@@ -108,6 +108,15 @@ class RuleBuilder {
     } else {
       map(s.key, s.map, kFirst);
     }
+    store_meta(NFT_META_PRIORITY);
+  }
+
+  void append(const ChooseSlot& s) {
+    auto* e = expression("numgen");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_DREG, kFirst);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_TYPE, NFT_NG_RANDOM);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_MODULUS, s.count);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_OFFSET, s.first);
     store_meta(NFT_META_PRIORITY);
   }
 
@@ -191,14 +200,14 @@ class RuleBuilder {
 
   void load_key(const KeyExpression& key) {
     std::size_t word = 0;
-    for (const KeyPart& part : key) word += load(part, word);
+    for (const Field field : key) word += load(field, word);
   }
 
   // Returns the words it takes.
-  std::size_t load(const KeyPart& part, std::size_t word) {
+  std::size_t load(Field field, std::size_t word) {
     const bool v4 = family_ == IpFamily::V4;
     const std::uint32_t address = static_cast<std::uint32_t>(width(FieldType::Address, family_));
-    switch (part.field) {
+    switch (field) {
       case Field::SourceAddress:
         load_payload(NFT_PAYLOAD_NETWORK_HEADER, v4 ? 12 : 8, address, word);
         return address / 4;
@@ -213,9 +222,6 @@ class RuleBuilder {
         return 1;
       case Field::Priority:
         load_meta(NFT_META_PRIORITY, word);
-        return 1;
-      case Field::RandomSlot:
-        load_random(part, word);
         return 1;
     }
     return 0;
@@ -240,14 +246,6 @@ class RuleBuilder {
     auto* e = expression("meta");
     nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
     nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, kFirst);
-  }
-
-  void load_random(const KeyPart& part, std::size_t word) {
-    auto* e = expression("numgen");
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_DREG, word_register(word));
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_TYPE, NFT_NG_RANDOM);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_MODULUS, part.modulus);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_OFFSET, part.offset);
   }
 
   static std::vector<std::uint8_t> mask_of(const IpPrefix& prefix) {

@@ -1,5 +1,5 @@
 // Set declarations, with the user data in which nft keeps what the kernel does not need: byte
-// orders and, for keys that no type name describes, the expressions they were declared by. Without
+// orders, and that a key of several fields is a concatenation. Without
 // it `nft list` cannot read our sets.
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
@@ -13,20 +13,15 @@ namespace {
 // nft's own numbers (its datatype.h, expression.h, proto.h), stable because they live in saved user
 // data.
 enum class NftType : std::uint32_t {
-  Integer = 4,
   Ipv4 = 7,
   Ipv6 = 8,
   Protocol = 12,
   Service = 13,
   ClassId = 23
 };
-enum class NftExpression : std::uint32_t { Payload = 7, Meta = 9, Concat = 13, Numgen = 23 };
-enum class NftHeader : std::uint32_t { Transport = 11, Ip = 12, Ip6 = 13 };
+enum class NftExpression : std::uint32_t { Concat = 13 };
 enum class ByteOrder : std::uint32_t { Unknown = 0, Host = 1, Big = 2 };
 constexpr unsigned kTypeBits = 6;
-constexpr std::uint32_t kIpDestination = 12;
-constexpr std::uint32_t kIp6Destination = 9;
-constexpr std::uint32_t kTransportDestination = 2;
 
 NftType type_of(FieldType field, IpFamily family) {
   switch (field) {
@@ -37,11 +32,11 @@ NftType type_of(FieldType field, IpFamily family) {
     case FieldType::Service:
       return NftType::Service;
     case FieldType::Slot:
-      return NftType::Integer;
     case FieldType::Token:
+    case FieldType::Shape:
       return NftType::ClassId;
   }
-  return NftType::Integer;
+  return NftType::ClassId;
 }
 
 std::uint32_t concatenated(std::span<const FieldType> fields, IpFamily family) {
@@ -54,6 +49,7 @@ std::uint32_t concatenated(std::span<const FieldType> fields, IpFamily family) {
 std::vector<FieldType> data_fields(DataKind data) {
   if (data == DataKind::Backend) return {FieldType::Address, FieldType::Service};
   if (data == DataKind::Token) return {FieldType::Token};
+  if (data == DataKind::Shape) return {FieldType::Shape};
   return {};
 }
 
@@ -85,62 +81,24 @@ class UserData {
 constexpr std::uint8_t kExpression = NFTNL_UDATA_SET_TYPEOF_EXPR;
 constexpr std::uint8_t kDetails = NFTNL_UDATA_SET_TYPEOF_DATA;
 
-UserData expression(NftExpression kind, const UserData& details) {
-  return std::move(UserData{}.number(kExpression, kind).nest(kDetails, details));
-}
-
-UserData header_field(NftHeader header, std::uint32_t field) {
-  return expression(NftExpression::Payload, UserData{}.number(0, header).number(1, field));
-}
-
-// The example expression for one field, as `typeof` would have it.
-UserData example_of(FieldType field, IpFamily family) {
-  switch (field) {
-    case FieldType::Address:
-      return family == IpFamily::V4 ? header_field(NftHeader::Ip, kIpDestination)
-                                    : header_field(NftHeader::Ip6, kIp6Destination);
-    case FieldType::Protocol:
-      return expression(NftExpression::Meta, UserData{}.number(0, std::uint32_t{NFT_META_L4PROTO}));
-    case FieldType::Service:
-      return header_field(NftHeader::Transport, kTransportDestination);
-    case FieldType::Slot:
-      return expression(NftExpression::Numgen, UserData{}
-                                                   .number(0, std::uint32_t{NFT_NG_RANDOM})
-                                                   .number(1, std::uint32_t{2})    // modulus
-                                                   .number(2, std::uint32_t{0}));  // offset
-    case FieldType::Token:
-      return expression(NftExpression::Meta,
-                        UserData{}.number(0, std::uint32_t{NFT_META_PRIORITY}));
-  }
-  return {};
-}
-
-UserData typeof_fields(std::span<const FieldType> fields, IpFamily family, bool by_example) {
-  if (fields.size() == 1) return example_of(fields[0], family);
-  UserData parts;
-  if (by_example) {
-    std::uint8_t index = 0;
-    for (const FieldType field : fields) parts.nest(index++, example_of(field, family));
-  }
-  return expression(NftExpression::Concat, parts);
+// What nft wants for a concatenation whose parts the type already names.
+UserData concatenation() {
+  return std::move(
+      UserData{}.number(kExpression, NftExpression::Concat).nest(kDetails, UserData{}));
 }
 
 ByteOrder byte_order(std::span<const FieldType> fields) {
   if (fields.size() != 1) return ByteOrder::Unknown;
-  return fields[0] == FieldType::Token ? ByteOrder::Host : ByteOrder::Big;
+  return type_of(fields[0], IpFamily::V4) == NftType::ClassId ? ByteOrder::Host : ByteOrder::Big;
 }
 
-UserData user_data(const SetSchema& s, IpFamily family) {
-  const bool by_example = std::ranges::find(s.key, FieldType::Slot) != s.key.end();
+UserData user_data(const SetSchema& s) {
   const std::vector<FieldType> data = data_fields(s.data);
   UserData u;
   u.number(NFTNL_UDATA_SET_KEYBYTEORDER, byte_order(s.key));
   if (s.data != DataKind::None) u.number(NFTNL_UDATA_SET_DATABYTEORDER, byte_order(data));
-  if (s.key.size() > 1)
-    u.nest(NFTNL_UDATA_SET_KEY_TYPEOF, typeof_fields(s.key, family, by_example));
-  if (data.size() > 1 || (by_example && !data.empty())) {
-    u.nest(NFTNL_UDATA_SET_DATA_TYPEOF, typeof_fields(data, family, by_example));
-  }
+  if (s.key.size() > 1) u.nest(NFTNL_UDATA_SET_KEY_TYPEOF, concatenation());
+  if (data.size() > 1) u.nest(NFTNL_UDATA_SET_DATA_TYPEOF, concatenation());
   if (s.data != DataKind::None) u.number(NFTNL_UDATA_SET_DATA_INTERVAL, std::uint32_t{0});
   return u;
 }
@@ -192,7 +150,7 @@ SetPtr make_set(SetId id, IpFamily family, const std::string& table, std::uint32
                        static_cast<std::uint32_t>(lengths.size()));
   }
   if (s.learnt) nftnl_set_set_u32(set.get(), NFTNL_SET_DESC_SIZE, kAffinitySize);
-  const UserData u = user_data(s, family);
+  const UserData u = user_data(s);
   nftnl_set_set_data(set.get(), NFTNL_SET_USERDATA, u.bytes().data(),
                      static_cast<std::uint32_t>(u.bytes().size()));
   return set;

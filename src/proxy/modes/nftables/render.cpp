@@ -21,6 +21,8 @@ SocketAddress endpoint_of(const Backend& backend) {
 
 // ---- tokens ----
 
+constexpr std::uint64_t kHashBegin = 0xcbf29ce484222325ULL;
+
 std::uint64_t fnv1a(std::uint64_t hash, std::span<const std::uint8_t> bytes) {
   for (const std::uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3ULL;
   return hash;
@@ -28,13 +30,13 @@ std::uint64_t fnv1a(std::uint64_t hash, std::span<const std::uint8_t> bytes) {
 
 std::uint32_t first_token(const plan::ServicePortName& name, const Backend& backend) {
   const std::string text = fmt::format("{}/{}", name.to_string(), to_lower(name.protocol));
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
+  std::uint64_t hash = kHashBegin;
   hash = fnv1a(hash, {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
   hash = fnv1a(hash, backend.address.bytes());
   const auto port = number(backend.port);
   hash = fnv1a(hash, std::array{static_cast<std::uint8_t>(port >> 8U),
                                 static_cast<std::uint8_t>(port & 0xffU)});
-  return static_cast<std::uint32_t>(hash ^ (hash >> 32U)) & ~kTokenMask;
+  return static_cast<std::uint32_t>(hash ^ (hash >> 32U)) & ~kNumberMask;
 }
 
 // A token names one backend of one service port, the same in every run and whatever happened
@@ -52,7 +54,7 @@ Tokens tokens_of(const ServicePlan& service) {
   for (auto& [endpoint, token] : tokens) {
     token =
         first_token(service.key.service_port, {.address = endpoint.address, .port = endpoint.port});
-    while (!taken.insert(token).second) token = (token + 1) & ~kTokenMask;
+    while (!taken.insert(token).second) token = (token + 1) & ~kNumberMask;
   }
   return tokens;
 }
@@ -147,9 +149,7 @@ class ServiceRenderer {
       rules_.shapes.push_back(*shape);
     }
     if (!shape || !shape->general) {
-      add({.set = node_port ? SetId::NoEndpointNodePorts : SetId::NoEndpoints,
-           .key = key,
-           .data = refusal(frontend)});
+      add({.set = refusal(frontend), .key = key});
     }
     if (frontend.kind == FrontendKind::ClusterIp) {
       rules_.shared.push_back({.set = SetId::ClusterIps, .key = Key{}.address(frontend.address)});
@@ -158,15 +158,16 @@ class ServiceRenderer {
 
   // An empty pool the compiler did not decide about is treated as it would have been: silence under
   // policy Local.
-  static Verdict refusal(const Frontend& frontend) {
+  static SetId refusal(const Frontend& frontend) {
+    const bool node_port = frontend.kind == FrontendKind::NodePort;
     if (frontend.target == Target::Drop || frontend.target == Target::LocalPool)
-      return {.code = Verdict::Code::Drop};
-    return {.code = Verdict::Code::Goto, .chain = std::string(kRejectChain)};
+      return node_port ? SetId::SilentNodePorts : SetId::Silent;
+    return node_port ? SetId::NoEndpointNodePorts : SetId::NoEndpoints;
   }
 
   void add_pool(const Key& frontend, const Pick& pick) {
     const Pool& pool = pick.local ? layout_.local : layout_.cluster;
-    std::uint32_t slot = pick.local ? kLocalSlotBase : 0;
+    std::uint32_t slot = pick.local ? kLocalSlots : kClusterSlots;
     for (const Backend& backend : pool) {
       add_backend(frontend, pick, slot++, backend);
       if (backend.local) add_hairpin(backend);
@@ -183,7 +184,7 @@ class ServiceRenderer {
                             .data = value});
       return;
     }
-    const std::uint32_t token = kTokenBase | tokens_.at(endpoint_of(backend));
+    const std::uint32_t token = kNumberBase | tokens_.at(endpoint_of(backend));
     rules_.own.push_back({.set = pick.node_port ? SetId::NodePortTokens : SetId::Tokens,
                           .key = in_slot,
                           .data = Key{}.number_in_host_order(token)});
@@ -230,8 +231,8 @@ class ServiceRenderer {
 
 // Chains of the shapes among `names`, in an order in which every jump's target comes first.
 void append_chain(std::vector<Chain>& to, const Shape& shape, const std::string& name,
-                  const NodePlan& node, IpFamily family) {
-  for (Chain& chain : chains_of(shape, node, family)) {
+                  const NodePlan& node) {
+  for (Chain& chain : chains_of(shape, node)) {
     if (chain.name == name) to.push_back(std::move(chain));
   }
 }
@@ -266,7 +267,7 @@ class OperationList final : public OperationSink {
 std::set<std::uint32_t> affinity_tokens(const ServicePlan& service) {
   std::set<std::uint32_t> out;
   if (!service.affinity) return out;
-  for (const auto& [endpoint, token] : tokens_of(service)) out.insert(kTokenBase | token);
+  for (const auto& [endpoint, token] : tokens_of(service)) out.insert(kNumberBase | token);
   return out;
 }
 
@@ -291,7 +292,7 @@ Pool keep_places(const Pool& before, const Pool& pool) {
 
 std::size_t Renderer::KeyHash::operator()(const std::pair<SetId, Key>& key) const noexcept {
   return static_cast<std::size_t>(
-      fnv1a(0xcbf29ce484222325ULL + static_cast<std::uint64_t>(key.first), key.second.bytes()));
+      fnv1a(kHashBegin + static_cast<std::uint64_t>(key.first), key.second.bytes()));
 }
 
 Layout Renderer::layout_of(const ServicePlan& service) const {
@@ -309,38 +310,53 @@ void Renderer::remember(const ServicePlan& service, Layout layout) {
   }
 }
 
+// ---- numbers of shapes ----
+
+// Numbers come from names, so that they are the same in every run; of two names that would get the
+// same, the later one is given the next that is free.
+std::uint32_t Renderer::number_of(const std::string& chain) {
+  const auto [place, is_new] = numbers_.try_emplace(chain);
+  if (!is_new) return place->second;
+  const std::uint64_t hash =
+      fnv1a(kHashBegin, {reinterpret_cast<const std::uint8_t*>(chain.data()), chain.size()});
+  auto number = static_cast<std::uint32_t>(hash ^ (hash >> 32U)) & ~kNumberMask;
+  while (!taken_.insert(kNumberBase | number).second) number = (number + 1) & ~kNumberMask;
+  return place->second = kNumberBase | number;
+}
+
+void Renderer::forget_number(const std::string& chain) {
+  const auto it = numbers_.find(chain);
+  if (it == numbers_.end()) return;
+  taken_.erase(it->second);
+  numbers_.erase(it);
+}
+
+ServiceRules Renderer::rules_of(const ServicePlan& service, const Layout& layout) {
+  ServiceRules rules = render_service(service, layout, node_);
+  for (Element& element : rules.own) {
+    if (const auto* verdict = std::get_if<Verdict>(&element.data))
+      element.data = Key{}.number_in_host_order(number_of(verdict->chain));
+  }
+  return rules;
+}
+
+Element Renderer::way_to(const std::string& chain) {
+  return {.set = SetId::Shapes,
+          .key = Key{}.number_in_host_order(number_of(chain)),
+          .data = Verdict{.code = Verdict::Code::Goto, .chain = chain}};
+}
+
 // ---- the whole table ----
 
 void Renderer::count(const ServicePlan& service) {
-  const ServiceRules rules = render_service(service, layout_of(service), node_);
+  const ServiceRules rules = rules_of(service, layout_of(service));
   for (const Element& element : rules.shared) ++shared_[{element.set, element.key}];
   for (const Shape& shape : rules.shapes) {
     for (const std::string& name : shape.chain_names()) {
       auto& chain = chains_[name];
       ++chain.users;
       chain.shape = shape;
-    }
-  }
-}
-
-// The chains small pools may come to need, of each kind in use.
-void Renderer::keep_small_pools_ready() {
-  std::set<Shape> kinds;
-  const auto note = [&](plan::Masquerade masquerade, std::optional<Pick> pick) {
-    if (!pick || pick->sticky.count() > 0) return;
-    pick->size = 0;
-    kinds.insert({.masquerade = masquerade, .general = pick});
-  };
-  for (const auto& [name, chain] : chains_) {
-    const Shape& shape = chain.shape;
-    note(shape.short_circuit ? plan::Masquerade::Never : shape.masquerade, shape.general);
-    note(plan::Masquerade::Never, shape.short_circuit);
-  }
-  for (Shape shape : kinds) {
-    for (std::uint32_t size = 1; size <= kReadySizes; ++size) {
-      shape.general->size = size;
-      for (const std::string& name : shape.chain_names())
-        chains_.try_emplace(name, CountedChain{.users = 0, .shape = shape});
+      number_of(name);
     }
   }
 }
@@ -350,21 +366,25 @@ void Renderer::full(const plan::Plan& plan, OperationSink& out) {
   chains_.clear();
   shared_.clear();
   moved_.clear();
+  numbers_.clear();
+  taken_.clear();
   for (const auto& [key, service] : plan.services) {
     if (key.family == family_) count(*service);
   }
-  keep_small_pools_ready();
   emit(plan, out);
 }
 
-void Renderer::expected(const plan::Plan& plan, OperationSink& out) const { emit(plan, out); }
+void Renderer::expected(const plan::Plan& plan, OperationSink& out) { emit(plan, out); }
 
-void Renderer::emit(const plan::Plan& plan, OperationSink& out) const {
+void Renderer::emit(const plan::Plan& plan, OperationSink& out) {
   out.add({family_, AddTable{}});
   for (const SetId set : kAllSets) out.add({family_, AddSet{set}});
   std::vector<Chain> chains = fixed_chains(node_, family_);
-  for (const auto& [name, chain] : chains_) append_chain(chains, chain.shape, name, node_, family_);
+  for (const auto& [name, chain] : chains_) append_chain(chains, chain.shape, name, node_);
   emit_chains(chains, family_, out);
+  for (const auto& [name, chain] : chains_) {
+    out.add({family_, AddElement{way_to(name)}});
+  }
   for (const IpAddress& address : node_.node_port_addresses.value_or(std::vector<IpAddress>{})) {
     if (address.family() != family_) continue;
     out.add(
@@ -376,7 +396,7 @@ void Renderer::emit(const plan::Plan& plan, OperationSink& out) const {
   for (const auto& [set, key] : shared) out.add({family_, AddElement{{.set = set, .key = key}}});
   for (const auto& [key, service] : plan.services) {
     if (key.family != family_) continue;
-    for (Element& element : render_service(*service, layout_of(*service), node_).own) {
+    for (Element& element : rules_of(*service, layout_of(*service)).own) {
       out.add({family_, AddElement{std::move(element)}});
     }
   }
@@ -421,12 +441,12 @@ void Renderer::change(const plan::ServiceChange& change, Pending& pending) {
   Layout layout;
   if (change.before) {
     layout = layout_of(*change.before);
-    before = render_service(*change.before, layout, node_);
+    before = rules_of(*change.before, layout);
   }
   if (change.after) {
     layout = {.cluster = keep_places(layout.cluster, change.after->cluster_pool),
               .local = keep_places(layout.local, change.after->local_pool)};
-    after = render_service(*change.after, layout, node_);
+    after = rules_of(*change.after, layout);
     remember(*change.after, std::move(layout));
   } else {
     moved_.erase(change.before->key);
@@ -462,10 +482,15 @@ void Renderer::settle_chains(Pending& pending, std::vector<Chain>& fresh,
     const auto [place, is_new] = chains_.try_emplace(name);
     const std::int64_t users = place->second.users + change.users;
     check(users >= 0, "no chain has fewer than no users");
-    if (is_new) append_chain(fresh, change.shape, name, node_, family_);
+    if (is_new) {
+      append_chain(fresh, change.shape, name, node_);
+      pending.added.push_back(way_to(name));
+    }
     place->second = {.users = static_cast<std::uint32_t>(users), .shape = change.shape};
     if (users == 0 && !is_lasting(change.shape, name)) {
       chains_.erase(name);
+      pending.removed.push_back(way_to(name));
+      forget_number(name);
       stale.push_back(name);
     }
   }
@@ -503,8 +528,9 @@ class Sorter {
   }
 
   static StepOf of_added(const Element& element) {
-    const bool restricts = element.set == SetId::Firewalled || element.set == SetId::AllowedSources;
-    return restricts ? StepOf::Prepare : StepOf::Switch;
+    const bool first = element.set == SetId::Firewalled || element.set == SetId::AllowedSources ||
+                       element.set == SetId::Shapes;
+    return first ? StepOf::Prepare : StepOf::Switch;
   }
 
  private:

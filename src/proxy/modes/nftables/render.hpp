@@ -5,7 +5,7 @@
 // difference.
 //
 // Invariant: after full(p0) and any sequence of deltas that leads to p, the table equals full(p) up
-// to the order of slots within a pool and to chains nobody uses (kReadySizes). A backend keeps its
+// to the order of slots within a pool and to chains nobody uses any more. A backend keeps its
 // slot while it stays, except that the last ones move into gaps, so that a change of one backend
 // costs at most three slot elements whatever the size of the pool. Owner: NftablesMode. After
 // operations were rendered but not applied, only full() is valid again.
@@ -29,12 +29,6 @@ struct Layout {
   plan::Pool local;
   bool operator==(const Layout&) const = default;
 };
-// The kernel looks at every element of a map when another chain begins to use it, so a chain made
-// late costs what the whole cluster costs (14 ms for 100,000 slots). Those for pools of up to this
-// size are therefore made with the table, while its maps are empty, and any other stays once it was
-// made; except those of affinity and of short cuts, of which there could be too many.
-inline constexpr std::uint32_t kReadySizes = 16;
-
 // `pool` arranged so that as many backends as possible keep the place they have in `before`.
 plan::Pool keep_places(const plan::Pool& before, const plan::Pool& pool);
 
@@ -43,7 +37,8 @@ std::set<std::uint32_t> affinity_tokens(const plan::ServicePlan& service);
 
 // What one service port asks for.
 struct ServiceRules {
-  std::vector<Element> own;     // sorted, unique by set and key
+  std::vector<Element> own;  // sorted, unique by set and key; those of Services and NodePorts name
+                             // the chain that in the table is a number
   std::vector<Element> shared;  // other services may want the same: counted
   std::vector<Shape> shapes;    // one for each frontend that leads somewhere: counted
 };
@@ -58,7 +53,7 @@ class Renderer {
   void full(const plan::Plan& plan, OperationSink& out);
 
   // The table as it should be now, without changing anything: for audits.
-  void expected(const plan::Plan& plan, OperationSink& out) const;
+  void expected(const plan::Plan& plan, OperationSink& out);
 
   // From the plan last rendered to its successor, in steps, each to be committed before the next.
   // Node settings must not have changed.
@@ -90,8 +85,11 @@ class Renderer {
   Layout layout_of(const plan::ServicePlan& service) const;
   void remember(const plan::ServicePlan& service, Layout layout);
   void count(const plan::ServicePlan& service);
-  void keep_small_pools_ready();
-  void emit(const plan::Plan& plan, OperationSink& out) const;
+  ServiceRules rules_of(const plan::ServicePlan& service, const Layout& layout);
+  std::uint32_t number_of(const std::string& chain);
+  void forget_number(const std::string& chain);
+  Element way_to(const std::string& chain);
+  void emit(const plan::Plan& plan, OperationSink& out);
   void change(const plan::ServiceChange& change, Pending& pending);
   std::vector<std::vector<Operation>> finish(Pending pending);
   void settle_shared(Pending& pending);
@@ -100,6 +98,8 @@ class Renderer {
   IpFamily family_;
   plan::NodePlan node_;
   std::map<std::string, CountedChain> chains_;
+  std::map<std::string, std::uint32_t> numbers_;  // of the chains of shapes
+  std::set<std::uint32_t> taken_;                 // those numbers
   SharedCounts shared_;
   std::map<plan::PlanKey, Layout>
       moved_;  // only services whose layout differs from the plan's order

@@ -6,8 +6,9 @@ namespace {
 std::array<SetSchema, kSetCount> make_schemas() {
   using enum FieldType;
   return {{
-      {.name = "services", .key = {Address, Protocol, Service}, .data = DataKind::Verdict},
-      {.name = "node-ports", .key = {Protocol, Service}, .data = DataKind::Verdict},
+      {.name = "services", .key = {Address, Protocol, Service}, .data = DataKind::Shape},
+      {.name = "node-ports", .key = {Protocol, Service}, .data = DataKind::Shape},
+      {.name = "shapes", .key = {Shape}, .data = DataKind::Verdict},
       {.name = "slots", .key = {Address, Protocol, Service, Slot}, .data = DataKind::Backend},
       {.name = "node-port-slots", .key = {Protocol, Service, Slot}, .data = DataKind::Backend},
       {.name = "tokens", .key = {Address, Protocol, Service, Slot}, .data = DataKind::Token},
@@ -15,8 +16,10 @@ std::array<SetSchema, kSetCount> make_schemas() {
       {.name = "members", .key = {Address, Protocol, Service, Token}, .data = DataKind::Backend},
       {.name = "node-port-members", .key = {Protocol, Service, Token}, .data = DataKind::Backend},
       {.name = "affinity", .key = {Address, Token}, .learnt = true},
-      {.name = "no-endpoints", .key = {Address, Protocol, Service}, .data = DataKind::Verdict},
-      {.name = "no-endpoint-node-ports", .key = {Protocol, Service}, .data = DataKind::Verdict},
+      {.name = "no-endpoints", .key = {Address, Protocol, Service}},
+      {.name = "no-endpoint-node-ports", .key = {Protocol, Service}},
+      {.name = "silent", .key = {Address, Protocol, Service}},
+      {.name = "silent-node-ports", .key = {Protocol, Service}},
       {.name = "cluster-ips", .key = {Address}},
       {.name = "node-port-addresses", .key = {Address}},
       {.name = "firewalled", .key = {Address, Protocol, Service}},
@@ -59,6 +62,7 @@ std::size_t data_width(SetId set, IpFamily family) {
     case DataKind::Backend:
       return width(FieldType::Address, family) + width(FieldType::Service, family);
     case DataKind::Token:
+    case DataKind::Shape:
       return width(FieldType::Token, family);
   }
   return 0;

@@ -32,8 +32,9 @@ inline constexpr std::string_view kTable = "fairlead";
 // grow in number. "F" below is a frontend: address . protocol . port; "P" a node port: protocol .
 // port.
 enum class SetId : std::uint8_t {
-  Services,             // F -> goto the chain of the frontend's shape
+  Services,             // F -> number of the frontend's shape
   NodePorts,            // P -> the same
+  Shapes,               // number -> goto the shape's chain: the only verdicts in elements
   Slots,                // F . slot -> backend
   NodePortSlots,        // P . slot -> backend
   Tokens,               // F . slot -> token of the backend (services with affinity)
@@ -41,40 +42,38 @@ enum class SetId : std::uint8_t {
   Members,              // F . token -> backend: what a token means while the backend is in the pool
   NodePortMembers,      // P . token -> backend
   Affinity,             // client . token, learnt by the kernel, with a timeout
-  NoEndpoints,          // F -> goto reject, or drop
-  NoEndpointNodePorts,  // P -> the same
+  NoEndpoints,          // F: refused
+  NoEndpointNodePorts,  // P: refused
+  Silent,               // F: dropped, for want of endpoints on this node
+  SilentNodePorts,      // P: the same
   ClusterIps,           // address: its other ports are rejected
   NodePortAddresses,    // address: where node ports answer, when not everywhere
   Firewalled,           // F: has source ranges
   AllowedSources,       // F . source prefix
   Hairpin,  // backend . backend . protocol . port: a backend on this node talking to itself
 };
-inline constexpr std::size_t kSetCount = 16;
-inline constexpr std::array<SetId, kSetCount> kAllSets = {SetId::Services,
-                                                          SetId::NodePorts,
-                                                          SetId::Slots,
-                                                          SetId::NodePortSlots,
-                                                          SetId::Tokens,
-                                                          SetId::NodePortTokens,
-                                                          SetId::Members,
-                                                          SetId::NodePortMembers,
-                                                          SetId::Affinity,
-                                                          SetId::NoEndpoints,
-                                                          SetId::NoEndpointNodePorts,
-                                                          SetId::ClusterIps,
-                                                          SetId::NodePortAddresses,
-                                                          SetId::Firewalled,
-                                                          SetId::AllowedSources,
-                                                          SetId::Hairpin};
+inline constexpr std::size_t kSetCount = 19;
+inline constexpr std::array<SetId, kSetCount> kAllSets = {
+    SetId::Services,        SetId::NodePorts,
+    SetId::Shapes,          SetId::Slots,
+    SetId::NodePortSlots,   SetId::Tokens,
+    SetId::NodePortTokens,  SetId::Members,
+    SetId::NodePortMembers, SetId::Affinity,
+    SetId::NoEndpoints,     SetId::NoEndpointNodePorts,
+    SetId::Silent,          SetId::SilentNodePorts,
+    SetId::ClusterIps,      SetId::NodePortAddresses,
+    SetId::Firewalled,      SetId::AllowedSources,
+    SetId::Hairpin};
 
 enum class FieldType : std::uint8_t {
   Address,
   Protocol,
   Service,
   Slot,
-  Token
+  Token,
+  Shape
 };  // Service: a port, as in nft
-enum class DataKind : std::uint8_t { None, Verdict, Backend, Token };
+enum class DataKind : std::uint8_t { None, Verdict, Backend, Token, Shape };
 
 struct SetSchema {
   std::string_view name;
@@ -149,19 +148,9 @@ enum class Field : std::uint8_t {
   DestinationAddress,
   L4Protocol,
   DestinationPort,
-  Priority,
-  RandomSlot
+  Priority
 };
-
-// One part of a lookup key. RandomSlot is `numgen random mod modulus offset offset`; modulus 1
-// makes it the constant `offset`, for which nft has no other spelling inside a key.
-struct KeyPart {
-  Field field = Field::DestinationAddress;
-  std::uint32_t modulus = 0;
-  std::uint32_t offset = 0;
-  bool operator==(const KeyPart&) const = default;
-};
-using KeyExpression = std::vector<KeyPart>;
+using KeyExpression = std::vector<Field>;
 
 struct MatchSet {
   KeyExpression key;
@@ -194,7 +183,7 @@ struct MatchMark {  // the bit is set
   std::uint32_t bit = 0;
   bool operator==(const MatchMark&) const = default;
 };
-struct MatchTokenPriority {  // the packet's priority is a token of ours
+struct MatchTokenPriority {  // the packet's priority is a number of ours
   bool operator==(const MatchTokenPriority&) const = default;
 };
 struct SetMark {
@@ -206,6 +195,11 @@ struct SetPriority {
   KeyExpression key;  // empty: no priority
   SetId map = SetId::Tokens;
   bool operator==(const SetPriority&) const = default;
+};
+struct ChooseSlot {  // one of `count` slots at random, as the packet's priority
+  std::uint32_t count = 1;
+  std::uint32_t first = 0;
+  bool operator==(const ChooseSlot&) const = default;
 };
 struct Learn {
   KeyExpression key;
@@ -237,8 +231,8 @@ struct Masquerade {
 };
 using Statement =
     std::variant<MatchSet, MatchPrefix, MatchInputInterface, MatchLocalAddress, MatchConnection,
-                 MatchMark, MatchTokenPriority, SetMark, SetPriority, Learn, DestinationNat,
-                 VerdictMap, Verdict, ResetTcp, Reject, Masquerade>;
+                 MatchMark, MatchTokenPriority, SetMark, SetPriority, ChooseSlot, Learn,
+                 DestinationNat, VerdictMap, Verdict, ResetTcp, Reject, Masquerade>;
 
 struct Rule {
   std::vector<Statement> statements;
@@ -265,10 +259,11 @@ struct Chain {
   bool operator==(const Chain&) const = default;
 };
 
-// Tokens occupy one byte's worth of the priority space, so that a packet that carries one can be
-// told from one whose priority somebody else has set.
-inline constexpr std::uint32_t kTokenBase = 0xfa000000;
-inline constexpr std::uint32_t kTokenMask = 0xff000000;
+// Numbers of ours: shapes, slots and tokens. They travel from one rule to the next in the packet's
+// priority, and occupy one byte's worth of its space, so that a packet that carries one can be told
+// from one whose priority somebody else has set.
+inline constexpr std::uint32_t kNumberBase = 0xfa000000;
+inline constexpr std::uint32_t kNumberMask = 0xff000000;
 
 // ---- operations
 // -----------------------------------------------------------------------------------------------------

@@ -2,24 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace fairlead::nftables {
 namespace {
-
-const KeyPart kSource{.field = Field::SourceAddress};
-const KeyPart kDestination{.field = Field::DestinationAddress};
-const KeyPart kProtocol{.field = Field::L4Protocol};
-const KeyPart kPort{.field = Field::DestinationPort};
-const KeyPart kToken{.field = Field::Priority};
 
 const MatchConnection kNewConnection{.what = MatchConnection::What::New};
 
 KeyExpression frontend_key(bool node_port) {
-  if (node_port) return {kProtocol, kPort};
-  return {kDestination, kProtocol, kPort};
+  using enum Field;
+  if (node_port) return {L4Protocol, DestinationPort};
+  return {DestinationAddress, L4Protocol, DestinationPort};
 }
 
-KeyExpression with(KeyExpression key, const KeyPart& part) {
-  key.push_back(part);
+KeyExpression with(KeyExpression key, Field field) {
+  key.push_back(field);
   return key;
 }
 
@@ -28,47 +26,55 @@ Verdict go_to(std::string chain) {
 }
 Verdict jump(std::string chain) { return {.code = Verdict::Code::Jump, .chain = std::move(chain)}; }
 
-std::uint32_t slot_base(const Pick& pick) { return pick.local ? kLocalSlotBase : 0; }
+std::uint32_t first_slot(const Pick& pick) { return pick.local ? kLocalSlots : kClusterSlots; }
+
+std::string_view take_slot_chain(bool node_port) {
+  return node_port ? "take-node-port-slot" : "take-slot";
+}
 
 // ClientIP affinity. The kernel learns (client . token) pairs, a token being one backend of one
 // service port, the same through all its frontends. A client is sticky to the backend whose token
 // it is learnt with, if that backend is in the pool: the rules ask the pool's slots one by one, so
 // a learnt pair whose backend has left is never asked for, and the mode deletes it soon
-// (affinity.hpp), lest the client go back when the backend returns. The token travels
-// from one expression to the next in the packet's priority, the only field that is ours to use and
-// that rules can both set from a map and put into a key; leave_no_token() clears it before the
-// packet meets a queue.
-Chain sticky_chain(const Pick& pick) {
+// (affinity.hpp), lest the client go back when the backend returns.
+std::vector<Chain> sticky_chains(const Pick& pick) {
   const SetId tokens = pick.node_port ? SetId::NodePortTokens : SetId::Tokens;
   const SetId members = pick.node_port ? SetId::NodePortMembers : SetId::Members;
-  const KeyExpression frontend = frontend_key(pick.node_port);
-  const Learn learn{.key = {kSource, kToken}, .timeout = pick.sticky};
-  const DestinationNat translate{.key = with(frontend, kToken), .map = members};
-  Chain chain{.name = pick.chain_name()};
+  const KeyExpression numbered = with(frontend_key(pick.node_port), Field::Priority);
+  const KeyExpression pair = {Field::SourceAddress, Field::Priority};
+  const SetPriority to_token{.key = numbered, .map = tokens};
+  const Learn learn{.key = pair, .timeout = pick.sticky};
+  const DestinationNat translate{.key = numbered, .map = members};
+  Chain known{
+      .name = pick.known_chain_name(),
+      .rules = {{{to_token, MatchSet{.key = pair, .set = SetId::Affinity}, learn, translate}}}};
+  // Learning is a rule of its own: when the learnt set is full this rule gives up, and the
+  // connection goes through all the same.
+  Chain learning{.name = pick.learn_chain_name(),
+                 .rules = {{{to_token}}, {{learn}}, {{translate}}}};
+  Chain choice{.name = pick.chain_name()};
   for (std::uint32_t slot = 0; slot < pick.size; ++slot) {
-    const KeyPart this_slot{
-        .field = Field::RandomSlot, .modulus = 1, .offset = slot_base(pick) + slot};
-    chain.rules.push_back(
-        {{SetPriority{.key = with(frontend, this_slot), .map = tokens},
-          MatchSet{.key = {kSource, kToken}, .set = SetId::Affinity}, learn, translate}});
+    choice.rules.push_back(
+        {{ChooseSlot{.count = 1, .first = first_slot(pick) + slot}, jump(known.name)}});
   }
-  const KeyPart any_slot{
-      .field = Field::RandomSlot, .modulus = pick.size, .offset = slot_base(pick)};
-  chain.rules.push_back({{SetPriority{.key = with(frontend, any_slot), .map = tokens}}});
-  // A rule of its own: when the learnt set is full this rule gives up, and the connection goes
-  // through all the same.
-  chain.rules.push_back({{learn}});
-  chain.rules.push_back({{translate}});
-  return chain;
+  choice.rules.push_back(
+      {{ChooseSlot{.count = pick.size, .first = first_slot(pick)}, go_to(learning.name)}});
+  return {std::move(known), std::move(learning), std::move(choice)};
 }
 
-Chain pick_chain(const Pick& pick) {
-  if (pick.sticky.count() > 0) return sticky_chain(pick);
-  const KeyPart slot{.field = Field::RandomSlot, .modulus = pick.size, .offset = slot_base(pick)};
-  return {
-      .name = pick.chain_name(),
-      .rules = {{{DestinationNat{.key = with(frontend_key(pick.node_port), slot),
-                                 .map = pick.node_port ? SetId::NodePortSlots : SetId::Slots}}}}};
+// No chain of a pool looks into a map that grows with the cluster: when another chain begins to use
+// a map, the kernel looks at all of it.
+std::vector<Chain> pick_chains(const Pick& pick) {
+  if (pick.sticky.count() > 0) return sticky_chains(pick);
+  return {{.name = pick.chain_name(),
+           .rules = {{{ChooseSlot{.count = pick.size, .first = first_slot(pick)},
+                       go_to(std::string(take_slot_chain(pick.node_port)))}}}}};
+}
+
+Chain slot_taker(bool node_port) {
+  return {.name = std::string(take_slot_chain(node_port)),
+          .rules = {{{DestinationNat{.key = with(frontend_key(node_port), Field::Priority),
+                                     .map = node_port ? SetId::NodePortSlots : SetId::Slots}}}}};
 }
 
 // Traffic of this node's pods, as the detector tells it; nothing without a detector.
@@ -112,46 +118,64 @@ Chain entry_chain(const Shape& shape, const plan::NodePlan& node) {
 // Node ports: on every address of the node but loopback, or on a given set of addresses.
 std::vector<Statement> to_node_port_address(const plan::NodePlan& node, IpFamily family) {
   if (node.node_port_addresses)
-    return {MatchSet{.key = {kDestination}, .set = SetId::NodePortAddresses}};
+    return {MatchSet{.key = {Field::DestinationAddress}, .set = SetId::NodePortAddresses}};
   const IpPrefix loopback{IpAddress::loopback(family), family == IpFamily::V4 ? 8U : 128U};
   return {MatchLocalAddress{.field = Field::DestinationAddress},
           MatchPrefix{.field = Field::DestinationAddress, .prefix = loopback, .negate = true}};
 }
 
-Rule node_port_rule(const plan::NodePlan& node, IpFamily family, SetId map) {
+Rule to_node_port(const plan::NodePlan& node, IpFamily family, std::vector<Statement> then) {
   Rule rule{to_node_port_address(node, family)};
-  rule.statements.emplace_back(VerdictMap{.key = frontend_key(true), .map = map});
+  std::ranges::move(then, std::back_inserter(rule.statements));
   return rule;
+}
+
+// The frontend's number, and the chain of that number. Two lookups where a map from frontends to
+// chains would do with one: of such a map the kernel looks at every element whenever one that leads
+// to a chain is added.
+std::vector<Statement> by_shape(bool node_port) {
+  return {SetPriority{.key = frontend_key(node_port),
+                      .map = node_port ? SetId::NodePorts : SetId::Services},
+          VerdictMap{.key = {Field::Priority}, .map = SetId::Shapes}};
 }
 
 std::vector<Chain> inner_chains(const plan::NodePlan& node, IpFamily family) {
   const KeyExpression frontend = frontend_key(false);
+  const KeyExpression node_port = frontend_key(true);
+  const Verdict reject = go_to(std::string(kRejectChain));
+  const Verdict drop{.code = Verdict::Code::Drop};
   Chain cluster_ips{
       .name = "check-cluster-ips",
-      .rules = {{{MatchSet{.key = {kDestination}, .set = SetId::ClusterIps},
-                  Verdict{.code = Verdict::Code::Goto, .chain = std::string(kRejectChain)}}}}};
+      .rules = {
+          {{MatchSet{.key = {Field::DestinationAddress}, .set = SetId::ClusterIps}, reject}}}};
   for (const IpPrefix& range : node.service_cidrs) {
-    cluster_ips.rules.push_back({{MatchPrefix{.field = Field::DestinationAddress, .prefix = range},
-                                  Verdict{.code = Verdict::Code::Drop}}});
+    cluster_ips.rules.push_back(
+        {{MatchPrefix{.field = Field::DestinationAddress, .prefix = range}, drop}});
   }
   return {
       {.name = std::string(kRejectChain), .rules = {{{ResetTcp{}}}, {{Reject{}}}}},
       // Before translation, so that pods and the node itself obey source ranges too.
       {.name = "check-sources",
        .rules = {{{MatchSet{.key = frontend, .set = SetId::Firewalled},
-                   MatchSet{.key = with(frontend, kSource),
+                   MatchSet{.key = with(frontend, Field::SourceAddress),
                             .set = SetId::AllowedSources,
                             .negate = true},
-                   Verdict{.code = Verdict::Code::Drop}}}}},
+                   drop}}}},
       // After translation: what still carries a service's address found no backend.
       {.name = "check-endpoints",
-       .rules = {{{VerdictMap{.key = frontend, .map = SetId::NoEndpoints}}}}},
+       .rules = {{{MatchSet{.key = frontend, .set = SetId::NoEndpoints}, reject}},
+                 {{MatchSet{.key = frontend, .set = SetId::Silent}, drop}}}},
       {.name = "check-node-port-endpoints",
-       .rules = {node_port_rule(node, family, SetId::NoEndpointNodePorts)}},
+       .rules = {to_node_port(
+                     node, family,
+                     {MatchSet{.key = node_port, .set = SetId::NoEndpointNodePorts}, reject}),
+                 to_node_port(node, family,
+                              {MatchSet{.key = node_port, .set = SetId::SilentNodePorts}, drop})}},
       std::move(cluster_ips),
+      slot_taker(false),
+      slot_taker(true),
       {.name = "dispatch",
-       .rules = {{{VerdictMap{.key = frontend, .map = SetId::Services}}},
-                 node_port_rule(node, family, SetId::NodePorts)}},
+       .rules = {{by_shape(false)}, to_node_port(node, family, by_shape(true))}},
   };
 }
 
@@ -177,19 +201,40 @@ std::string Shape::chain_name() const {
   return text + general->chain_name();
 }
 
+std::string Pick::known_chain_name() const {
+  return fmt::format("{}known-{}s", node_port ? "node-port-" : "", sticky.count());
+}
+std::string Pick::learn_chain_name() const {
+  return fmt::format("{}learn-{}s", node_port ? "node-port-" : "", sticky.count());
+}
+
 std::vector<std::string> Shape::chain_names() const {
   std::vector<std::string> names;
-  if (general) names.push_back(general->chain_name());
-  if (short_circuit && short_circuit != general) names.push_back(short_circuit->chain_name());
-  if (!is_plain_pick()) names.push_back(chain_name());
+  const auto append = [&names](std::string name) {
+    if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+  };
+  for (const auto& pick : {short_circuit, general}) {
+    if (!pick) continue;
+    if (pick->sticky.count() > 0) {
+      append(pick->known_chain_name());
+      append(pick->learn_chain_name());
+    }
+    append(pick->chain_name());
+  }
+  if (!is_plain_pick()) append(chain_name());
   return names;
 }
 
-std::vector<Chain> chains_of(const Shape& shape, const plan::NodePlan& node, IpFamily) {
+std::vector<Chain> chains_of(const Shape& shape, const plan::NodePlan& node) {
   std::vector<Chain> chains;
-  if (shape.general) chains.push_back(pick_chain(*shape.general));
-  if (shape.short_circuit && shape.short_circuit != shape.general)
-    chains.push_back(pick_chain(*shape.short_circuit));
+  const auto append = [&chains](std::vector<Chain> more) {
+    for (Chain& chain : more) {
+      if (std::ranges::find(chains, chain.name, &Chain::name) == chains.end())
+        chains.push_back(std::move(chain));
+    }
+  };
+  if (shape.short_circuit) append(pick_chains(*shape.short_circuit));
+  if (shape.general) append(pick_chains(*shape.general));
   if (!shape.is_plain_pick()) chains.push_back(entry_chain(shape, node));
   return chains;
 }
@@ -227,7 +272,9 @@ std::vector<Chain> fixed_chains(const plan::NodePlan& node, IpFamily family) {
        {{{MatchMark{.bit = node.masquerade_mark}, SetMark{.bit = node.masquerade_mark, .on = false},
           Masquerade{}}},
         {{MatchConnection{.what = MatchConnection::What::DestinationTranslated},
-          MatchSet{.key = {kSource, kDestination, kProtocol, kPort}, .set = SetId::Hairpin},
+          MatchSet{.key = {Field::SourceAddress, Field::DestinationAddress, Field::L4Protocol,
+                           Field::DestinationPort},
+                   .set = SetId::Hairpin},
           Masquerade{}}}});
   return chains;
 }

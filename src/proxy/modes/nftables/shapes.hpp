@@ -17,8 +17,9 @@
 
 namespace fairlead::nftables {
 
-// Slots of the local pool start here; those of the cluster pool at 0.
-inline constexpr std::uint32_t kLocalSlotBase = 1U << 16U;
+// Numbers of the slots of the two pools start here.
+inline constexpr std::uint32_t kClusterSlots = kNumberBase;
+inline constexpr std::uint32_t kLocalSlots = kNumberBase + (1U << 16U);
 
 // Choosing one of `size` backends.
 struct Pick {
@@ -28,6 +29,10 @@ struct Pick {
   std::chrono::seconds sticky{0};  // 0: no affinity
   auto operator<=>(const Pick&) const = default;
   std::string chain_name() const;
+  // Chains shared by all sticky picks of one timeout: is the client learnt with this slot, and
+  // learn it with this slot.
+  std::string known_chain_name() const;
+  std::string learn_chain_name() const;
 };
 
 // What happens to a frontend's new connections, before the choice.
@@ -41,12 +46,13 @@ struct Shape {
     return masquerade == plan::Masquerade::Never && general && !short_circuit;
   }
   std::string chain_name() const;
-  // Chains the frontend's traffic runs through: the picks first, then its own if it needs one.
+  // Chains the frontend's traffic may run through, what is led to before what leads there. The last
+  // is the shape's own, where it begins.
   std::vector<std::string> chain_names() const;
 };
 
 // The chains behind chain_names(), same order.
-std::vector<Chain> chains_of(const Shape& shape, const plan::NodePlan& node, IpFamily family);
+std::vector<Chain> chains_of(const Shape& shape, const plan::NodePlan& node);
 
 // Base chains and the chains they jump to, targets first.
 std::vector<Chain> fixed_chains(const plan::NodePlan& node, IpFamily family);

@@ -44,8 +44,8 @@ std::string field_text(FieldType field, std::span<const std::uint8_t> bytes) {
     case FieldType::Service:
       return fmt::format("{}", (bytes[0] << 8U) | bytes[1]);
     case FieldType::Slot:
-      return fmt::format("{}", host_order(bytes));
     case FieldType::Token:
+    case FieldType::Shape:
       return token_text(host_order(bytes));
   }
   return "?";
@@ -78,8 +78,8 @@ std::string data_text(const Element& element, IpFamily family) {
   static constexpr std::array kToken = {FieldType::Token};
   if (const auto* verdict = std::get_if<Verdict>(&element.data)) return verdict_text(*verdict);
   if (const auto* value = std::get_if<Key>(&element.data)) {
-    return schema(element.set).data == DataKind::Token ? fields_text(kToken, *value, family)
-                                                       : fields_text(kBackend, *value, family);
+    return schema(element.set).data == DataKind::Backend ? fields_text(kBackend, *value, family)
+                                                         : fields_text(kToken, *value, family);
   }
   return "";
 }
@@ -102,8 +102,8 @@ std::string interval_text(const Element& element, IpFamily family) {
 
 // ---- rules ----
 
-std::string part_text(const KeyPart& part, IpFamily family) {
-  switch (part.field) {
+std::string field_text(Field field, IpFamily family) {
+  switch (field) {
     case Field::SourceAddress:
       return fmt::format("{} saddr", ip_word(family));
     case Field::DestinationAddress:
@@ -114,17 +114,13 @@ std::string part_text(const KeyPart& part, IpFamily family) {
       return "th dport";
     case Field::Priority:
       return "meta priority";
-    case Field::RandomSlot:
-      return part.offset == 0
-                 ? fmt::format("numgen random mod {}", part.modulus)
-                 : fmt::format("numgen random mod {} offset {}", part.modulus, part.offset);
   }
   return "?";
 }
 
 std::string key_expression_text(const KeyExpression& key, IpFamily family) {
   std::vector<std::string> parts;
-  for (const KeyPart& part : key) parts.push_back(part_text(part, family));
+  for (const Field field : key) parts.push_back(field_text(field, family));
   return fmt::format("{}", fmt::join(parts, " . "));
 }
 
@@ -141,8 +137,7 @@ std::string statement_text(const Statement& statement, IpFamily family) {
             const std::string value = s.prefix.length() == s.prefix.address().bits()
                                           ? s.prefix.address().to_string()
                                           : s.prefix.to_string();
-            return fmt::format("{} {}{}", part_text({.field = s.field}, family),
-                               not_equal(s.negate), value);
+            return fmt::format("{} {}{}", field_text(s.field, family), not_equal(s.negate), value);
           },
           [&](const MatchInputInterface& s) {
             return fmt::format("iifname {}\"{}{}\"", not_equal(s.negate), s.name,
@@ -160,8 +155,8 @@ std::string statement_text(const Statement& statement, IpFamily family) {
             return fmt::format("meta mark & 0x{:08x} != 0x00000000", s.bit);
           },
           [&](const MatchTokenPriority&) {
-            return fmt::format("meta priority & {} == {}", token_text(kTokenMask),
-                               token_text(kTokenBase));
+            return fmt::format("meta priority & {} == {}", token_text(kNumberMask),
+                               token_text(kNumberBase));
           },
           [&](const SetMark& s) {
             return fmt::format("meta mark set meta mark {} 0x{:08x}", s.on ? "|" : "^", s.bit);
@@ -170,6 +165,10 @@ std::string statement_text(const Statement& statement, IpFamily family) {
             return s.key.empty()
                        ? std::string("meta priority set none")
                        : fmt::format("meta priority set {} map @{}", key_of(s), schema(s.map).name);
+          },
+          [&](const ChooseSlot& s) {
+            return fmt::format("meta priority set numgen random mod {} offset {}", s.count,
+                               s.first);
           },
           [&](const Learn& s) {
             return fmt::format("update @{} {{ {} timeout {}s }}", schema(SetId::Affinity).name,
@@ -201,26 +200,9 @@ std::string_view type_name(FieldType field, IpFamily family) {
     case FieldType::Service:
       return "inet_service";
     case FieldType::Slot:
-      return "integer";  // never printed: see typeof_text
     case FieldType::Token:
+    case FieldType::Shape:
       return "classid";
-  }
-  return "?";
-}
-
-// Slots are plain integers, which `type` cannot name; such sets are declared by example.
-std::string_view example_of(FieldType field, IpFamily family) {
-  switch (field) {
-    case FieldType::Address:
-      return family == IpFamily::V4 ? "ip daddr" : "ip6 daddr";
-    case FieldType::Protocol:
-      return "meta l4proto";
-    case FieldType::Service:
-      return "th dport";
-    case FieldType::Slot:
-      return "numgen random mod 2";
-    case FieldType::Token:
-      return "meta priority";
   }
   return "?";
 }
@@ -234,24 +216,24 @@ std::vector<FieldType> data_fields(DataKind data) {
       return {FieldType::Address, FieldType::Service};
     case DataKind::Token:
       return {FieldType::Token};
+    case DataKind::Shape:
+      return {FieldType::Shape};
   }
   return {};
 }
 
 std::string set_text(SetId set, IpFamily family) {
   const SetSchema& s = schema(set);
-  const bool by_example = std::ranges::find(s.key, FieldType::Slot) != s.key.end();
   const auto spell = [&](const std::vector<FieldType>& fields) {
     std::vector<std::string_view> parts;
     for (const FieldType field : fields) {
-      parts.push_back(by_example ? example_of(field, family) : type_name(field, family));
+      parts.push_back(type_name(field, family));
     }
     return fmt::format("{}", fmt::join(parts, " . "));
   };
-  std::string text = fmt::format("{} {}", by_example ? "typeof" : "type", spell(s.key));
+  std::string text = "type " + spell(s.key);
   if (s.data == DataKind::Verdict) text += " : verdict";
-  if (s.data == DataKind::Backend || s.data == DataKind::Token)
-    text += " : " + spell(data_fields(s.data));
+  if (const auto data = data_fields(s.data); !data.empty()) text += " : " + spell(data);
   text += ";";
   if (s.interval) text += " flags interval;";
   if (s.learnt) text += fmt::format(" size {}; flags dynamic,timeout;", kAffinitySize);
