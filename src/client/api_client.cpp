@@ -162,10 +162,21 @@ io::Task<Result<void>> ApiClient::wait_for_turn() {
   co_return Result<void>{};
 }
 
+void ApiClient::report(const std::string& method, unsigned status, MonoTime start) const {
+  if (!on_exchange_) return;
+  on_exchange_({.method = method,
+                .host = fmt::format("{}:{}", url_.host, url_.port),
+                .status = status,
+                .duration = config_.clock->mono() - start});
+}
+
 io::Task<Result<std::string>> ApiClient::call(io::HttpRequest request) {
   FAIRLEAD_CO_CHECK(co_await wait_for_turn());
   const auto what = fmt::format("{} {}", request.method, request.target);
+  const std::string method = request.method;
+  const MonoTime start = config_.clock->mono();
   auto response = co_await http_->send(std::move(request), config_.timeout);
+  report(method, response ? response->status : 0, start);
   if (!response) co_return response.error().with_context(what);
   if (response->status / 100 == 2) co_return std::move(response->body);
   if (response->status == 401) token_.reset();
@@ -197,7 +208,9 @@ io::Task<Result<std::unique_ptr<io::HttpBodyStream>>> ApiClient::open(std::strin
   FAIRLEAD_CO_CHECK(co_await wait_for_turn());
   auto request = make_request("GET", std::move(path), {}, {});
   const auto what = fmt::format("GET {}", request.target);
+  const MonoTime start = config_.clock->mono();
   auto stream = co_await http_->open(std::move(request), config_.timeout);
+  report("GET", stream ? (*stream)->status() : 0, start);
   if (!stream) co_return stream.error().with_context(what);
   if ((*stream)->status() / 100 == 2) co_return stream;
   if ((*stream)->status() == 401) token_.reset();

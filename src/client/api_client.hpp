@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,14 @@ template <class T>
 std::string object_path(const kube::NamespacedName& key) {
   return collection_path<T>(key.namespace_) + "/" + io::percent_encode(key.name);
 }
+
+// One exchange with the server, for metrics.
+struct Exchange {
+  std::string method;
+  std::string host;     // "name:port"
+  unsigned status = 0;  // 0: no answer
+  std::chrono::nanoseconds duration{0};
+};
 
 class ApiClient {
  public:
@@ -98,6 +107,8 @@ class ApiClient {
   }
 
   const std::string& server() const { return config_.access.server; }
+  // Who is told of every exchange from now on.
+  void set_on_exchange(std::function<void(const Exchange&)> f) { on_exchange_ = std::move(f); }
   kube::Decoder& decoder() { return decoder_; }
 
  private:
@@ -110,6 +121,7 @@ class ApiClient {
   io::Task<Result<std::string>> call(io::HttpRequest request);
   io::Task<Result<void>> wait_for_turn();
   Result<void> read_token();
+  void report(const std::string& method, unsigned status, MonoTime start) const;
   io::HttpHeaders auth_headers();
   io::HttpRequest make_request(std::string method, std::string path, std::string content_type,
                                std::string body);
@@ -125,6 +137,7 @@ class ApiClient {
   }
 
   Config config_;
+  std::function<void(const Exchange&)> on_exchange_;
   ServerUrl url_;
   std::unique_ptr<io::HttpClient> http_;
   kube::Decoder decoder_;
