@@ -1,8 +1,10 @@
 // Stale UDP flows: a datagram follows its conntrack entry for as long as there are datagrams, so
 // entries that lead to endpoints which are gone must be deleted (spec/kube-proxy 8.2).
 //
-// is_stale() is the pure decision; clean_flows() walks the kernel's table of one family once and
-// deletes by it, on the worker thread. TCP and SCTP entries are left alone: their peers notice.
+// StaleFlows is the pure decision; clean_flows() (conntrack_kernel.cpp) walks the kernel's table of
+// one family once and deletes by it, on the worker thread. The kernel is asked for nothing but
+// candidates, so what the walk costs us follows what changed. TCP and SCTP entries are left alone:
+// their peers notice.
 #pragma once
 
 #include <map>
@@ -22,7 +24,14 @@ struct Flow {
   bool operator==(const Flow&) const = default;
 };
 
-// What to look for, of both families. Built from reviews; later ones replace earlier ones.
+// What every flow looked for has in common; nothing of either: all UDP flows of the family.
+struct FlowFilter {
+  std::optional<IpAddress> destination;
+  std::optional<Port> port;
+  bool operator==(const FlowFilter&) const = default;
+};
+
+// What to look for, of both families. Built from reviews of different service ports, in any order.
 class StaleFlows {
  public:
   // `node_addresses`: where node ports are (a flow from here to port 30053 of some other host is
@@ -31,7 +40,7 @@ class StaleFlows {
   void add(const plan::FlowReview& review);
   bool is_stale(const Flow& flow) const;
   bool concerns(IpFamily family) const;
-  bool empty() const { return by_address_.empty() && by_node_port_.empty(); }
+  FlowFilter filter(IpFamily family) const;
 
  private:
   struct NodePort {
@@ -39,6 +48,7 @@ class StaleFlows {
     Port port{};
     auto operator<=>(const NodePort&) const = default;
   };
+  void add(IpFamily family, const plan::Frontend& frontend, const plan::ServingSet* serving);
   bool is_node_address(const IpAddress& address) const;
 
   std::map<SocketAddress, plan::ServingSet> by_address_;
@@ -46,12 +56,16 @@ class StaleFlows {
   std::set<IpAddress> node_addresses_;
 };
 
+// `later` follows `earlier`, of the same service port, and neither has been acted on.
+plan::FlowReview merged(const plan::FlowReview& earlier, plan::FlowReview later);
+
 struct FlowStats {
-  std::uint64_t seen = 0;
+  std::uint64_t seen = 0;  // candidates the kernel told of
   std::uint64_t deleted = 0;
+  bool operator==(const FlowStats&) const = default;
 };
 
-// Blocks. Needs CAP_NET_ADMIN.
-Result<FlowStats> clean_flows(const StaleFlows& stale);
+// In the calling thread's network namespace. Blocks. Needs CAP_NET_ADMIN.
+Result<FlowStats> clean_flows(const StaleFlows& stale, IpFamily family);
 
 }  // namespace fairlead::proxy

@@ -4,15 +4,25 @@
 #include <optional>
 
 #include "client/api_client.hpp"
+#include "client/event_recorder.hpp"
 #include "client/reflector.hpp"
 #include "io/fd.hpp"
 #include "proxy/node_context.hpp"
 #include "proxy/node_proxy.hpp"
 #include "proxy/proxy_metrics.hpp"
 #include "proxy/servers.hpp"
+#include "proxy/surfaces.hpp"
 #include "proxy/worker.hpp"
 
 namespace fairlead::proxy {
+
+// What the configuration says of the mode that runs.
+struct SyncPeriods {
+  Duration sync{0};
+  Duration min_sync{0};
+};
+
+Error with_advice(Error error);
 
 class NodeProxy::Impl {
  public:
@@ -65,19 +75,24 @@ class NodeProxy::Impl {
   void fatal(const Error& error);
   void start_servers();
 
+  void tell_of_node(client::Event::Type type, std::string reason, std::string note);
+  void health_check_failed(const kube::NamespacedName& service, const Error& error);
+  io::Task<void> end_with(std::string reason, Error error);
+
   HealthInputs health_inputs() const;
-  io::HttpResponse answer_health(const io::HttpRequest& request);
-  io::HttpResponse answer_metrics(const io::HttpRequest& request);
+  std::string metrics_text();
 
   io::Executor executor_;
   Options options_;
   HostFacts host_;
+  std::string mode_name_;
+  SyncPeriods periods_;
   model::Model model_;
   Syncer syncer_;
   std::unique_ptr<KernelSide> kernel_;  // touched on the worker only, once started
-  std::string mode_name_;
   ProxyMetrics metrics_;
   std::unique_ptr<client::ApiClient> api_;
+  client::EventRecorder events_;
   Feed<kube::Service> service_feed_{this};
   Feed<kube::EndpointSlice> slice_feed_{this};
   Feed<kube::Node> node_feed_{this};
@@ -88,11 +103,16 @@ class NodeProxy::Impl {
   std::optional<client::Reflector<kube::ServiceCidr>> ranges_;
   std::optional<RetryingServer> health_server_, metrics_server_;
   HealthCheckServers health_checks_;
+  MetricsSurface metrics_surface_;
   io::Event wake_, tamper_checked_, surroundings_changed_;
   io::TaskGroup tasks_;
   Worker worker_;
-  std::vector<IpPrefix> pod_cidrs_;                                 // as first seen, for NodeCIDR
-  std::map<std::string, std::vector<std::string>> service_ranges_;  // by ServiceCIDR
+  std::vector<IpPrefix> pod_cidrs_;                                  // as first seen, for NodeCIDR
+  std::map<std::string, std::vector<std::string>> service_ranges_;   // by ServiceCIDR
+  std::map<kube::NamespacedName, std::string> health_checked_uids_;  // Services with such a port
+  std::string node_uid_;
+  bool node_gone_ = false;  // the Node object was there, and was deleted
+  std::string conntrack_complaint_;
   WallTime started_;
   std::vector<std::string> warned_;
   bool services_listed_ = false, slices_listed_ = false, ranges_settled_ = false,

@@ -1,10 +1,10 @@
 #include "proxy/proxy_metrics.hpp"
 
-#include <sys/resource.h>
-#include <unistd.h>
+#include <array>
+#include <utility>
 
-#include <fstream>
 #include "base/version.hpp"
+#include "proxy/process_metrics.hpp"
 
 namespace fairlead::proxy {
 namespace {
@@ -22,110 +22,159 @@ std::vector<double> latency_buckets() {
   return out;
 }
 
-double resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  double total = 0;
-  double resident = 0;
-  statm >> total >> resident;
-  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
+std::vector<double> request_buckets() {
+  return {0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60};
 }
 
-double cpu_seconds() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto of = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
-  };
-  return of(usage.ru_utime) + of(usage.ru_stime);
-}
+// One metric: its name and what it says.
+struct Metric {
+  std::string name, help;
+};
+
+const Metric kSync = {"kubeproxy_sync_proxy_rules_duration_seconds",
+                      "Time of one commit of rules to the kernel"};
+const Metric kFullSync = {"kubeproxy_sync_full_proxy_rules_duration_seconds",
+                          "Time of one commit of all rules"};
+const Metric kPartialSync = {"kubeproxy_sync_partial_proxy_rules_duration_seconds",
+                             "Time of one commit of the rules that changed"};
+const Metric kLastSync = {"kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                          "Last successful commit"};
+const Metric kLastQueued = {"kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+                            "When a commit was last asked for"};
+const Metric kProgramming = {"kubeproxy_network_programming_duration_seconds",
+                             "From a change in the cluster to the kernel's obeying it"};
+const Metric kServiceChanges = {"kubeproxy_sync_proxy_rules_service_changes_total",
+                                "Changes of Services that altered what the proxy does"};
+const Metric kServicePending = {"kubeproxy_sync_proxy_rules_service_changes_pending",
+                                "Changes of Services that are not committed yet"};
+const Metric kEndpointChanges = {"kubeproxy_sync_proxy_rules_endpoint_changes_total",
+                                 "Changes of EndpointSlices that altered what the proxy does"};
+const Metric kEndpointPending = {"kubeproxy_sync_proxy_rules_endpoint_changes_pending",
+                                 "Changes of EndpointSlices that are not committed yet"};
+const Metric kNoLocal = {"kubeproxy_sync_proxy_rules_no_local_endpoints_total",
+                         "Service ports with a policy Local and no endpoint on this node"};
+const Metric kFlowsDuration = {"kubeproxy_conntrack_reconciler_sync_duration_seconds",
+                               "Time to look over the conntrack table"};
+const Metric kFlowsDeleted = {"kubeproxy_conntrack_reconciler_deleted_entries_total",
+                              "Stale UDP conntrack entries deleted"};
+const Metric kNftablesFailures = {"kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
+                                  "Failed commits of rules to the kernel"};
+const Metric kNftablesCleanupFailures = {
+    "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
+    "Failed removals of stale objects; ours go with the commit, so there are none"};
+const Metric kRestoreFailures = {"kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
+                                 "Failed runs of iptables-restore"};
+const Metric kPartialFailures = {
+    "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
+    "Failed runs of iptables-restore with the rules that changed"};
+const Metric kRules = {"kubeproxy_sync_proxy_rules_iptables_total", "Rules that the kernel holds"};
+const Metric kRulesLast = {"kubeproxy_sync_proxy_rules_iptables_last",
+                           "Rules that the last commit wrote"};
+const Metric kRequests = {"rest_client_requests_total", "Requests to the API server"};
+const Metric kRequestDuration = {"rest_client_request_duration_seconds",
+                                 "Time until the API server answered"};
+constexpr std::array kTables = {"filter", "nat"};
 
 }  // namespace
 
-// Families that exist from the start show up as zero, not as absent.
+// What exists from the start shows up as zero, not as absent.
 ProxyMetrics::ProxyMetrics(Config config) : config_(std::move(config)) {
-  for_each_family([&](const metrics::Labels& labels) {
-    registry_.counter("kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
-                      "Failed commits of rules to the kernel", labels);
-    registry_.counter("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total",
-                      "Failed removals of stale objects", labels);
-    registry_.counter("kubeproxy_conntrack_reconciler_deleted_entries_total",
-                      "Stale UDP conntrack entries deleted", labels);
-    registry_.histogram("kubeproxy_sync_proxy_rules_duration_seconds",
-                        "Time of one commit of rules to the kernel", sync_buckets(), labels);
-    registry_.histogram("kubeproxy_network_programming_duration_seconds",
-                        "From a change in the cluster to the kernel's obeying it",
-                        latency_buckets(), labels);
-  });
+  for (const IpFamily family : config_.families) {
+    const Labels labels = of(family);
+    for (const Metric& metric : {kSync, kFullSync, kPartialSync, kFlowsDuration}) {
+      registry_.histogram(metric.name, metric.help, sync_buckets(), labels);
+    }
+    registry_.histogram(kProgramming.name, kProgramming.help, latency_buckets(), labels);
+    registry_.gauge(kLastSync.name, kLastSync.help, labels);
+    registry_.gauge(kLastQueued.name, kLastQueued.help, labels);
+    registry_.counter(kFlowsDeleted.name, kFlowsDeleted.help, labels);
+    for (const char* policy : {"internal", "external"}) {
+      registry_.gauge(kNoLocal.name, kNoLocal.help, of(family, {{"traffic_policy", policy}}));
+    }
+    if (config_.mode == "nftables") {
+      registry_.counter(kNftablesFailures.name, kNftablesFailures.help, labels);
+      registry_.counter(kNftablesCleanupFailures.name, kNftablesCleanupFailures.help, labels);
+    }
+    if (config_.mode == "iptables") {
+      registry_.counter(kRestoreFailures.name, kRestoreFailures.help, labels);
+      registry_.counter(kPartialFailures.name, kPartialFailures.help, labels);
+      for (const char* table : kTables) {
+        registry_.gauge(kRules.name, kRules.help, of(family, {{"table", table}}));
+        registry_.gauge(kRulesLast.name, kRulesLast.help, of(family, {{"table", table}}));
+      }
+    }
+  }
+  for (const Metric& metric : {kServiceChanges, kEndpointChanges}) {
+    registry_.counter(metric.name, metric.help);
+  }
+  for (const Metric& metric : {kServicePending, kEndpointPending}) {
+    registry_.gauge(metric.name, metric.help);
+  }
   registry_
       .gauge("kubernetes_build_info", "Constant 1, labelled with the build",
              {{"major", std::string(kKubernetesMajor)},
               {"minor", std::string(kKubernetesMinor)},
-              {"git_version", std::string(kKubernetesVersion)}})
+              {"git_version", std::string(kKubernetesVersion)},
+              {"compiler", "clang"},
+              {"platform", build_platform()}})
       .set(1);
   registry_.gauge("process_start_time_seconds", "Start of the process since the epoch")
       .set(seconds(config_.started));
-  changes({}, 0);
 }
 
-template <class F>
-void ProxyMetrics::for_each_family(F f) {
-  for (const IpFamily family : config_.families) {
-    f(metrics::Labels{{"ip_family", std::string(to_string(family))}});
-  }
-}
-
-void ProxyMetrics::queued(WallTime now) {
-  for_each_family([&](const metrics::Labels& labels) {
-    registry_
-        .gauge("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
-               "When a commit was last asked for", labels)
-        .set(seconds(now));
-  });
+metrics::Labels ProxyMetrics::of(IpFamily family, Labels more) const {
+  more.emplace("ip_family", to_string(family));
+  return more;
 }
 
 void ProxyMetrics::finished(const Outcome& outcome, WallTime now) {
+  for (const auto& [family, flows] : outcome.flows) {
+    registry_.histogram(kFlowsDuration.name, kFlowsDuration.help, sync_buckets(), of(family))
+        .observe(seconds(flows.duration));
+    registry_.counter(kFlowsDeleted.name, kFlowsDeleted.help, of(family))
+        .add(static_cast<double>(flows.stats.deleted));
+  }
   if (outcome.kind != Job::Kind::Commit && !outcome.full) return;
-  for_each_family([&](const metrics::Labels& labels) {
+  for (const IpFamily family : config_.families) {
     if (outcome.error) {
-      registry_.counter("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "", labels)
-          .add();
-      return;
+      failed(family, outcome);
+    } else {
+      finished(family, outcome, now);
     }
-    registry_.histogram("kubeproxy_sync_proxy_rules_duration_seconds", "", sync_buckets(), labels)
-        .observe(seconds(outcome.duration));
-    registry_
-        .histogram(outcome.full ? "kubeproxy_sync_full_proxy_rules_duration_seconds"
-                                : "kubeproxy_sync_partial_proxy_rules_duration_seconds",
-                   "Time of one commit of all rules, or of the changed ones", sync_buckets(),
-                   labels)
-        .observe(seconds(outcome.duration));
-    registry_
-        .gauge("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "Last successful commit",
-               labels)
-        .set(seconds(now));
-    for (const WallTime trigger : outcome.triggers) {
-      registry_
-          .histogram("kubeproxy_network_programming_duration_seconds", "", latency_buckets(),
-                     labels)
-          .observe(seconds(now - trigger));
-    }
-    if (outcome.flows) {
-      registry_
-          .histogram("kubeproxy_conntrack_reconciler_sync_duration_seconds",
-                     "Time to look over the conntrack table", sync_buckets(), labels)
-          .observe(seconds(outcome.conntrack_duration));
-    }
-  });
-  if (outcome.flows) {
-    // Counted once: the walk does not keep the families apart.
-    const metrics::Labels labels{{"ip_family", std::string(to_string(config_.families.front()))}};
-    registry_.counter("kubeproxy_conntrack_reconciler_deleted_entries_total", "", labels)
-        .add(static_cast<double>(outcome.flows->deleted));
   }
   registry_.counter("fairlead_proxy_kernel_messages_total", "Messages sent to the kernel")
       .add(static_cast<double>(outcome.stats.messages));
   registry_.counter("fairlead_proxy_kernel_bytes_total", "Bytes sent to the kernel")
       .add(static_cast<double>(outcome.stats.bytes));
+}
+
+void ProxyMetrics::failed(IpFamily family, const Outcome& outcome) {
+  if (config_.mode == "iptables") {
+    const Metric& metric = outcome.full ? kRestoreFailures : kPartialFailures;
+    registry_.counter(metric.name, metric.help, of(family)).add();
+  } else {
+    registry_.counter(kNftablesFailures.name, kNftablesFailures.help, of(family)).add();
+  }
+}
+
+void ProxyMetrics::finished(IpFamily family, const Outcome& outcome, WallTime now) {
+  const Metric& kind = outcome.full ? kFullSync : kPartialSync;
+  for (const Metric& metric : {kSync, kind}) {
+    registry_.histogram(metric.name, metric.help, sync_buckets(), of(family))
+        .observe(seconds(outcome.duration));
+  }
+  registry_.gauge(kLastSync.name, kLastSync.help, of(family)).set(seconds(now));
+  auto latency =
+      registry_.histogram(kProgramming.name, kProgramming.help, latency_buckets(), of(family));
+  for (const WallTime trigger : outcome.triggers) latency.observe(seconds(now - trigger));
+}
+
+void ProxyMetrics::rules(const std::vector<plan::RuleCount>& counts) {
+  for (const plan::RuleCount& count : counts) {
+    const Labels labels = of(count.family, {{"table", count.table}});
+    registry_.gauge(kRules.name, kRules.help, labels).set(static_cast<double>(count.total));
+    registry_.gauge(kRulesLast.name, kRulesLast.help, labels).set(static_cast<double>(count.last));
+  }
 }
 
 void ProxyMetrics::compiled(const Syncer& syncer) {
@@ -137,30 +186,28 @@ void ProxyMetrics::compiled(const Syncer& syncer) {
     const NoLocalEndpoints& none = syncer.no_local_endpoints(family);
     for (const auto& [policy, count] :
          {std::pair{"internal", none.internal}, std::pair{"external", none.external}}) {
-      registry_
-          .gauge("kubeproxy_sync_proxy_rules_no_local_endpoints_total",
-                 "Service ports with a policy Local and no endpoint on this node",
-                 {{"traffic_policy", policy}, {"ip_family", std::string(to_string(family))}})
+      registry_.gauge(kNoLocal.name, kNoLocal.help, of(family, {{"traffic_policy", policy}}))
           .set(static_cast<double>(count));
     }
   }
 }
 
-void ProxyMetrics::changes(const model::Counts& counts, std::size_t pending) {
-  const auto report = [&](const char* total, const char* gauge, std::uint64_t now,
-                          std::uint64_t before) {
-    registry_.counter(total, "Changes that altered what the proxy does")
-        .add(static_cast<double>(now - before));
-    registry_.gauge(gauge, "Services with changes that are not committed yet")
-        .set(static_cast<double>(pending));
-  };
-  report("kubeproxy_sync_proxy_rules_service_changes_total",
-         "kubeproxy_sync_proxy_rules_service_changes_pending", counts.service_changes,
-         last_counts_.service_changes);
-  report("kubeproxy_sync_proxy_rules_endpoint_changes_total",
-         "kubeproxy_sync_proxy_rules_endpoint_changes_pending", counts.slice_changes,
-         last_counts_.slice_changes);
+void ProxyMetrics::observe(const Syncer& syncer, const model::Counts& counts) {
+  registry_.counter(kServiceChanges.name, kServiceChanges.help)
+      .add(static_cast<double>(counts.service_changes - last_counts_.service_changes));
+  registry_.counter(kEndpointChanges.name, kEndpointChanges.help)
+      .add(static_cast<double>(counts.slice_changes - last_counts_.slice_changes));
   last_counts_ = counts;
+  const model::Counts pending = syncer.pending_changes();
+  registry_.gauge(kServicePending.name, kServicePending.help)
+      .set(static_cast<double>(pending.service_changes));
+  registry_.gauge(kEndpointPending.name, kEndpointPending.help)
+      .set(static_cast<double>(pending.slice_changes));
+  if (const auto queued = syncer.health().last_queued) {
+    for (const IpFamily family : config_.families) {
+      registry_.gauge(kLastQueued.name, kLastQueued.help, of(family)).set(seconds(*queued));
+    }
+  }
 }
 
 void ProxyMetrics::probed(std::string_view probe, unsigned status) {
@@ -175,10 +222,22 @@ void ProxyMetrics::drift_found() {
       .add();
 }
 
+void ProxyMetrics::api_request(const std::string& method, const std::string& host, unsigned status,
+                               Duration duration) {
+  registry_
+      .counter(kRequests.name, kRequests.help,
+               {{"code", status == 0 ? "<error>" : fmt::format("{}", status)},
+                {"method", method},
+                {"host", host}})
+      .add();
+  registry_
+      .histogram(kRequestDuration.name, kRequestDuration.help, request_buckets(),
+                 {{"verb", method}, {"host", host}})
+      .observe(seconds(duration));
+}
+
 std::string ProxyMetrics::serialize() {
-  registry_.gauge("process_resident_memory_bytes", "Resident memory").set(resident_bytes());
-  auto cpu = registry_.counter("process_cpu_seconds_total", "User and system time");
-  cpu.add(std::max(0.0, cpu_seconds() - cpu.value()));
+  report_process(registry_);
   return registry_.serialize();
 }
 

@@ -14,22 +14,28 @@ class ProxyMetrics {
  public:
   struct Config {
     std::vector<IpFamily> families;
+    std::string mode = "nftables";  // some metrics are of one mode only
     WallTime started{};
   };
   explicit ProxyMetrics(Config config);
 
-  void queued(WallTime now);
   void finished(const Outcome& outcome, WallTime now);
   void compiled(const Syncer& syncer);
-  void changes(const model::Counts& counts, std::size_t pending);
+  void observe(const Syncer& syncer, const model::Counts& counts);  // before each serialize()
+  void rules(const std::vector<plan::RuleCount>& counts);
   void probed(std::string_view probe, unsigned status);  // "healthz" or "livez"
   void drift_found();
+  // A request to the API server; status 0: it was not answered.
+  void api_request(const std::string& method, const std::string& host, unsigned status,
+                   Duration duration);
 
   std::string serialize();
 
  private:
-  template <class F>
-  void for_each_family(F f);
+  using Labels = metrics::Labels;
+  Labels of(IpFamily family, Labels more = {}) const;
+  void finished(IpFamily family, const Outcome& outcome, WallTime now);
+  void failed(IpFamily family, const Outcome& outcome);
 
   Config config_;
   metrics::Registry registry_;

@@ -106,11 +106,16 @@ io::Task<void> HealthCheckServers::reconcile(std::map<SocketAddress, Wanted> wan
     if (server) {
       servers_.emplace(address, *std::move(server));
       complained_.erase(address);
-    } else if (complained_.insert(address).second) {
-      log::error("Cannot serve a service's health checks, trying again with each sync",
-                 {{"service", wanted_.at(address).service.to_string()}, {"err", server.error()}});
+      continue;
     }
+    const kube::NamespacedName& service = wanted_.at(address).service;
+    if (complained_.insert(address).second) {
+      log::error("Cannot serve a service's health checks, trying again with each sync",
+                 {{"service", service.to_string()}, {"err", server.error()}});
+    }
+    if (config_.on_failure) config_.on_failure(service, server.error());
   }
+  std::erase_if(complained_, [&](const SocketAddress& where) { return !wanted_.contains(where); });
 }
 
 io::Task<void> HealthCheckServers::close() { co_await reconcile({}); }

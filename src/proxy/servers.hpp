@@ -54,6 +54,7 @@ class HealthCheckServers {
   struct Config {
     io::Executor executor;
     std::function<bool()> healthy;
+    std::function<void(const kube::NamespacedName&, const Error&)> on_failure;  // may be empty
   };
   explicit HealthCheckServers(Config config) : config_(std::move(config)) {}
 
@@ -61,7 +62,8 @@ class HealthCheckServers {
     kube::NamespacedName service;
     std::size_t local_endpoints = 0;
   };
-  // Opens what is missing, closes what is not wanted, keeps the rest with new numbers.
+  // Opens what is missing, closes what is not wanted, keeps the rest with new numbers. An address
+  // that cannot be had is said once in the log, and each time to on_failure.
   io::Task<void> reconcile(std::map<SocketAddress, Wanted> wanted);
   io::Task<void> close();
 

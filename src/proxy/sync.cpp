@@ -48,14 +48,18 @@ Outcome KernelSide::run(Job job) {
       break;
   }
   out.duration = config_.clock->mono() - start;
-  if (!out.error) clean(out);
+  out.rules = config_.mode->rule_counts();
+  if (!out.error && !unknown_) clean(out);
   return out;
 }
 
 void KernelSide::commit(const Job& job, Outcome& out) {
   fold(plan_, job);
   node_addresses_ = job.node_addresses;
-  for (const plan::FlowReview& review : job.flows) reviews_.insert_or_assign(review.key, review);
+  for (const plan::FlowReview& review : job.flows) {
+    const auto [place, is_new] = reviews_.try_emplace(review.key, review);
+    if (!is_new) place->second = merged(place->second, review);
+  }
   if (unknown_) return program_all(out);
   auto stats = config_.mode->apply(plan_, job.delta);
   if (stats) {
@@ -104,14 +108,17 @@ void KernelSide::clean(Outcome& out) {
   if (reviews_.empty() || !config_.clean_flows) return;
   StaleFlows stale(node_addresses_);
   for (const auto& [key, review] : reviews_) stale.add(review);
-  const MonoTime start = config_.clock->mono();
-  auto stats = config_.clean_flows(stale);
-  out.conntrack_duration = config_.clock->mono() - start;
-  reviews_.clear();  // a failure is logged, not repeated: the next change looks again
-  if (stats) {
-    out.flows = *stats;
-  } else {
-    out.conntrack_error = std::move(stats).error();
+  for (const IpFamily family : {IpFamily::V4, IpFamily::V6}) {
+    if (!stale.concerns(family)) continue;
+    const MonoTime start = config_.clock->mono();
+    auto stats = config_.clean_flows(stale, family);
+    if (!stats) {
+      out.conntrack_error = std::move(stats).error();
+      continue;
+    }
+    out.flows.emplace(family,
+                      FlowsCleaned{.stats = *stats, .duration = config_.clock->mono() - start});
+    std::erase_if(reviews_, [&](const auto& entry) { return entry.first.family == family; });
   }
 }
 
@@ -150,18 +157,21 @@ void Syncer::request() {
   const MonoTime now = config_.clock->mono();
   schedule_.request(now);
   if (!pending_since_) pending_since_ = now;
+  last_queued_ = config_.clock->wall();
 }
 
 std::optional<Job> Syncer::next_job() {
   if (running_ || !gates_open()) return std::nullopt;
   const MonoTime now = config_.clock->mono();
-  if (const auto due = schedule_.due(); due && *due <= now) {
+  const bool audit_starves = first_done_ && now >= next_audit_ + config_.sync_period;
+  if (const auto due = schedule_.due(); due && *due <= now && !audit_starves) {
     schedule_.started(now);
     Job job = commit_job();
     // Changes that took each other back need no commit, unless the kernel has none of it yet.
     if (job.delta.empty() && job.flows.empty() && first_done_ && last_error_.empty()) {
       schedule_.finished(now, true);
       pending_since_.reset();
+      committed_ = taken_;
       return std::nullopt;
     }
     running_since_ = std::exchange(pending_since_, std::nullopt);
@@ -169,13 +179,13 @@ std::optional<Job> Syncer::next_job() {
     return job;
   }
   if (!first_done_) return std::nullopt;  // before that there is nothing to compare with
+  if (now >= next_audit_) {               // before hearsay, of which there may be no end
+    running_ = true;
+    return Job{.kind = Job::Kind::Audit};
+  }
   if (std::exchange(tamper_, false)) {
     running_ = true;
     return Job{.kind = Job::Kind::CheckTamper};
-  }
-  if (now >= next_audit_) {
-    running_ = true;
-    return Job{.kind = Job::Kind::Audit};
   }
   return std::nullopt;
 }
@@ -183,6 +193,7 @@ std::optional<Job> Syncer::next_job() {
 Job Syncer::commit_job() {
   last_update_ = compiler_.update(*config_.model);
   count_no_local(last_update_.delta);
+  taken_ = config_.model->counts();
   return {.kind = Job::Kind::Commit,
           .delta = std::exchange(last_update_.delta, {}),
           .nodes = compiler_.plan().nodes,
@@ -219,6 +230,7 @@ void Syncer::finish(const Outcome& outcome) {
     schedule_.finished(now, ok);
     if (ok) {
       first_done_ = true;
+      committed_ = taken_;
       last_updated_ = config_.clock->wall();
     } else {
       if (running_since_) pending_since_ = running_since_;  // still waiting, and since then
@@ -238,12 +250,20 @@ void Syncer::finish(const Outcome& outcome) {
 }
 
 SyncHealth Syncer::health() const {
-  SyncHealth out{
-      .pending_since = pending_since_, .last_updated = last_updated_, .last_error = last_error_};
+  SyncHealth out{.pending_since = pending_since_,
+                 .last_updated = last_updated_,
+                 .last_queued = last_queued_,
+                 .last_error = last_error_};
   if (running_since_ && (!out.pending_since || *running_since_ < *out.pending_since)) {
     out.pending_since = running_since_;
   }
   return out;
+}
+
+model::Counts Syncer::pending_changes() const {
+  const model::Counts& seen = config_.model->counts();
+  return {.service_changes = seen.service_changes - committed_.service_changes,
+          .slice_changes = seen.slice_changes - committed_.slice_changes};
 }
 
 }  // namespace fairlead::proxy

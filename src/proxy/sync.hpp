@@ -8,7 +8,8 @@
 //
 // Invariants: no Job before both Services and EndpointSlices are known; after a failed commit the
 // next one programs everything anew; a failed commit, the first included, counts as pending for
-// health until a later one succeeds. A lost API server changes nothing here: the rules stay.
+// health until a later one succeeds; changes without end put off neither retries nor audits. A lost
+// API server changes nothing here: the rules stay.
 #pragma once
 
 #include <functional>
@@ -40,16 +41,21 @@ struct Job {
   std::vector<WallTime> triggers;  // when what this commits was changed in the cluster
 };
 
+struct FlowsCleaned {
+  FlowStats stats;
+  Duration duration{0};
+};
+
 struct Outcome {
   Job::Kind kind = Job::Kind::Commit;
   std::optional<Error> error;            // the kernel does not hold the plan
-  std::optional<Error> conntrack_error;  // the rules are fine, old flows may remain
+  std::optional<Error> conntrack_error;  // the rules are fine, old flows remain for now
   bool full = false;                     // everything was programmed anew
   plan::ApplyStats stats;
-  std::vector<std::string> findings;  // differences that were mended
-  std::optional<FlowStats> flows;
+  std::vector<plan::RuleCount> rules;
+  std::vector<std::string> findings;       // differences that were mended
+  std::map<IpFamily, FlowsCleaned> flows;  // families that were looked over
   Duration duration{0};
-  Duration conntrack_duration{0};
   std::vector<WallTime> triggers;
 };
 
@@ -58,7 +64,7 @@ class KernelSide {
  public:
   struct Config {
     std::unique_ptr<plan::Mode> mode;
-    std::function<Result<FlowStats>(const StaleFlows&)> clean_flows;
+    std::function<Result<FlowStats>(const StaleFlows&, IpFamily)> clean_flows;
     const Clock* clock = &Clock::real();
   };
   explicit KernelSide(Config config) : config_(std::move(config)) {}
@@ -85,7 +91,8 @@ class KernelSide {
 struct SyncHealth {
   std::optional<MonoTime> pending_since;  // oldest change that is not in the kernel
   WallTime last_updated{};
-  std::string last_error;  // of the last commit, empty when it succeeded
+  std::optional<WallTime> last_queued;  // when a commit was last asked for
+  std::string last_error;               // of the last commit, empty when it succeeded
 };
 
 // Service ports that a policy Local leaves without an endpoint here.
@@ -123,6 +130,8 @@ class Syncer {
   bool gates_open() const { return services_synced_ && slices_synced_; }
   const plan::Compiler& compiler() const { return compiler_; }
   SyncHealth health() const;
+  // Changes that altered something and are not in the kernel yet.
+  model::Counts pending_changes() const;
   const plan::Update& last_update() const { return last_update_; }  // counts, conflicts
   const NoLocalEndpoints& no_local_endpoints(IpFamily family) const {
     return family == IpFamily::V4 ? no_local_v4_ : no_local_v6_;
@@ -144,6 +153,8 @@ class Syncer {
   MonoTime next_audit_{};
   std::optional<MonoTime> pending_since_, running_since_;
   WallTime last_updated_;
+  std::optional<WallTime> last_queued_;
+  model::Counts taken_, committed_;  // changes that were in the last Job, and in the kernel
   std::string last_error_;
   std::vector<WallTime> triggers_;
   std::vector<IpAddress> local_addresses_;

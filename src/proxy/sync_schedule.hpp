@@ -1,6 +1,9 @@
-// When the next commit may run: kube-proxy's token bucket (spec/kube-proxy 10, the 1.30 runner). An
+// When the next commit may run. kube-proxy's token bucket (spec/kube-proxy 10, the 1.30 runner): an
 // isolated change runs at once; in a storm, commits keep min_period apart, counted from the end of
-// the one before. After a failure the next try comes sync_period later, or earlier with a change.
+// the one before. After a failure the next try comes a first_retry later, then after twice as long
+// each time, at last after sync_period; a change brings it forward, but not closer than first_retry
+// to the failure, so that a kernel that refuses is not asked with every change.
+// Invariant: nothing but started() puts off what is due; so neither changes nor retries starve.
 // Pure; time is handed in.
 #pragma once
 
@@ -18,17 +21,18 @@ class SyncSchedule {
   struct Config {
     Duration min_period{0};  // 0 = no limit
     Duration sync_period = std::chrono::seconds{30};
+    Duration first_retry = std::chrono::seconds{1};
     int burst = 2;
   };
   explicit SyncSchedule(const Config& config) : config_(config), tokens_(config.burst) {}
 
   // Something waits to be committed.
   void request(MonoTime now) {
-    if (due_) {
-      if (!retry_) return;  // already queued
-      retry_ = false;       // a change brings a retry forward
+    if (running_) {
+      requested_ = true;
+    } else {
+      due_ = due_ ? std::min(*due_, turn(now)) : turn(now);
     }
-    due_ = token_at(now) ? now : std::max(now, last_end_ + config_.min_period);
   }
   std::optional<MonoTime> due() const { return due_; }
 
@@ -36,22 +40,28 @@ class SyncSchedule {
     refill(now);
     if (tokens_ >= 1) tokens_ -= 1;
     due_.reset();
-    retry_ = false;
+    running_ = true;
   }
   void finished(MonoTime now, bool ok) {
+    running_ = false;
     last_end_ = now;
-    if (ok) return;
-    if (due_) {  // changes came in while it failed; they wait their normal turn
-      return;
-    }
-    due_ = now + config_.sync_period;
-    retry_ = true;
+    failures_ = ok ? 0 : failures_ + 1;
+    if (!ok) due_ = now + retry_pause();
+    if (std::exchange(requested_, false)) request(now);
   }
 
  private:
-  bool token_at(MonoTime now) {
+  MonoTime turn(MonoTime now) {
     refill(now);
-    return tokens_ >= 1;
+    if (failures_ > 0)
+      return std::max(now, last_end_ + std::max(config_.min_period, first_retry()));
+    return tokens_ >= 1 ? now : std::max(now, last_end_ + config_.min_period);
+  }
+  Duration first_retry() const { return std::min(config_.first_retry, config_.sync_period); }
+  Duration retry_pause() const {
+    Duration out = first_retry();
+    for (int i = 1; i < failures_ && out < config_.sync_period; ++i) out *= 2;
+    return std::min(out, config_.sync_period);
   }
   void refill(MonoTime now) {
     if (config_.min_period <= Duration{0}) {
@@ -70,7 +80,9 @@ class SyncSchedule {
   double tokens_;
   std::optional<MonoTime> refilled_, due_;
   MonoTime last_end_{};
-  bool retry_ = false;
+  int failures_ = 0;
+  bool running_ = false;
+  bool requested_ = false;  // while running
 };
 
 }  // namespace fairlead::proxy

@@ -1,7 +1,6 @@
 #include "proxy/plan/compile.hpp"
 
 #include <algorithm>
-#include <tuple>
 
 namespace fairlead::plan {
 namespace {
@@ -37,12 +36,15 @@ bool flows_need_review(const ServingSet& before, const ServingSet& after) {
   return !std::ranges::includes(after, before);
 }
 
-bool has_new_place(const ServicePlan& before, const ServicePlan& after) {
-  return std::ranges::any_of(after.frontends, [&](const Frontend& now) {
-    return std::ranges::none_of(before.frontends, [&](const Frontend& old) {
-      return old.address == now.address && old.port == now.port;
+// Frontends of `from` whose place none of `to` has.
+std::vector<Frontend> beyond(const std::vector<Frontend>& from, const std::vector<Frontend>& to) {
+  std::vector<Frontend> out;
+  std::ranges::copy_if(from, std::back_inserter(out), [&](const Frontend& frontend) {
+    return std::ranges::none_of(to, [&](const Frontend& other) {
+      return other.address == frontend.address && other.port == frontend.port;
     });
   });
+  return out;
 }
 
 }  // namespace
@@ -150,30 +152,28 @@ void Compiler::retract(const PlanKey& key, Pass& pass) {
 
 void Compiler::review_flows(const kube::NamespacedName& name, std::map<PlanKey, ServingSet> serving,
                             Pass& pass) {
-  const auto review = [&](const PlanKey& key, ServingSet now) {
-    const auto found = plan_.services.find(key);
-    FlowReview out{.key = key, .serving = std::move(now)};
-    if (const auto& before = pass.originals.at(key)) out.frontends = before->frontends;
-    if (found != plan_.services.end()) {
-      std::ranges::copy(found->second->frontends, std::back_inserter(out.frontends));
-    }
-    const auto place = [](const Frontend& f) { return std::tuple(f.kind, f.address, f.port); };
-    std::ranges::sort(out.frontends, {}, place);
-    const auto surplus = std::ranges::unique(out.frontends, {}, place);
-    out.frontends.erase(surplus.begin(), surplus.end());
-    pass.reviews.insert_or_assign(key, std::move(out));
+  const auto frontends_of = [](const ServicePlanPtr& plan) {
+    return plan ? plan->frontends : std::vector<Frontend>{};
+  };
+  // What it had before this pass, though it may be compiled twice in it.
+  const auto former = [&](const PlanKey& key, const std::vector<Frontend>& now) {
+    return beyond(frontends_of(pass.originals.at(key)), now);
   };
   for (const PlanKey& key : keys_of(udp_, name)) {
     if (serving.contains(key)) continue;
     udp_.erase(key);
-    review(key, {});
+    pass.reviews.insert_or_assign(key, FlowReview{.key = key, .former = former(key, {})});
   }
   for (auto& [key, now] : serving) {
     const auto before = udp_.find(key);
-    const auto& old_plan = pass.originals.at(key);
-    if (before == udp_.end() || flows_need_review(before->second, now) || !old_plan ||
-        has_new_place(*old_plan, *plan_.services.at(key))) {
-      review(key, now);
+    const std::vector<Frontend>& frontends = plan_.services.at(key)->frontends;
+    std::vector<Frontend> lost = former(key, frontends);
+    const bool gained = !beyond(frontends, frontends_of(pass.originals.at(key))).empty();
+    if (before == udp_.end() || gained || !lost.empty() || flows_need_review(before->second, now) ||
+        pass.reviews.contains(key)) {
+      pass.reviews.insert_or_assign(
+          key, FlowReview{
+                   .key = key, .frontends = frontends, .former = std::move(lost), .serving = now});
     }
     udp_.insert_or_assign(key, std::move(now));
   }

@@ -51,10 +51,12 @@ CompiledService compile_service(const kube::NamespacedName& name,
                                 const NodeContext& node);
 
 // UDP flows that may lead nowhere now: those to one of `frontends` whose reply does not come from
-// one of `serving` are to be deleted, so that the next datagram is balanced anew.
+// one of `serving`, and all to one of `former`, are to be deleted, so that the next datagram is
+// balanced anew.
 struct FlowReview {
   PlanKey key;
-  std::vector<Frontend> frontends;  // before and after the change
+  std::vector<Frontend> frontends;  // that it has
+  std::vector<Frontend> former;     // that it had, and has no more; another service port may by now
   ServingSet serving;
 };
 

@@ -27,6 +27,15 @@ struct ApplyStats {
   }
 };
 
+// Rules of one table, for modes that have them.
+struct RuleCount {
+  IpFamily family = IpFamily::V4;
+  std::string table;
+  std::uint64_t total = 0;  // that the kernel holds
+  std::uint64_t last = 0;   // that the last call wrote
+  bool operator==(const RuleCount&) const = default;
+};
+
 class Mode {
  public:
   virtual ~Mode() = default;
@@ -50,6 +59,8 @@ class Mode {
   // whether what changed was ours and not by us.
   virtual int tamper_fd() const = 0;
   virtual Result<bool> tampered() = 0;
+
+  virtual std::vector<RuleCount> rule_counts() const { return {}; }
 
   // Removes everything of ours. NotFound is success.
   virtual Result<void> cleanup() = 0;

@@ -297,11 +297,13 @@ TEST(Compiler, ContestedAddressHasOneOwnerAndPassesOn) {
   EXPECT_THAT(owners(), ElementsAre("b"));
 }
 
+// "name: places that lead to so many endpoints, places it has no more".
 std::vector<std::string> reviewed(const Update& update) {
   std::vector<std::string> out;
   for (const FlowReview& review : update.flows) {
-    out.push_back(fmt::format("{} {} {}", review.key.service_port.name, review.frontends.size(),
-                              review.serving.size()));
+    out.push_back(fmt::format("{}: {} to {}, {} gone", review.key.service_port.name,
+                              review.frontends.size(), review.serving.size(),
+                              review.former.size()));
   }
   return out;
 }
@@ -319,21 +321,45 @@ TEST(Compiler, UdpFlowsAreReviewedWhenTheyMayLeadNowhere) {
   };
   model.put(make_service("tcp", "10.96.0.1"));
   model.put(dns);
-  EXPECT_THAT(reviewed(compiler.update(model)), ElementsAre("dns 1 0"));            // first sight
-  EXPECT_THAT(put_endpoints({make_endpoint("10.0.1.1")}), ElementsAre("dns 1 1"));  // black hole
+  const auto update = [&] { return reviewed(compiler.update(model)); };
+  EXPECT_THAT(update(), ElementsAre("dns: 1 to 0, 0 gone")) << "first sight";
+  EXPECT_THAT(put_endpoints({make_endpoint("10.0.1.1")}), ElementsAre("dns: 1 to 1, 0 gone"))
+      << "black hole";
   EXPECT_THAT(put_endpoints({make_endpoint("10.0.1.1"), make_endpoint("10.0.1.2")}), IsEmpty());
   kube::Endpoint draining = make_endpoint("10.0.1.1");
   draining.ready = false;
   draining.serving = true;
   draining.terminating = true;
-  EXPECT_THAT(put_endpoints({draining, make_endpoint("10.0.1.2")}), IsEmpty());  // still serves
-  EXPECT_THAT(put_endpoints({make_endpoint("10.0.1.2")}), ElementsAre("dns 1 1"));
-  EXPECT_THAT(put_endpoints({}), ElementsAre("dns 1 0"));
+  EXPECT_THAT(put_endpoints({draining, make_endpoint("10.0.1.2")}), IsEmpty()) << "still serves";
+  EXPECT_THAT(put_endpoints({make_endpoint("10.0.1.2")}), ElementsAre("dns: 1 to 1, 0 gone"));
+  EXPECT_THAT(put_endpoints({}), ElementsAre("dns: 1 to 0, 0 gone"));
   dns.external_ips = {"203.0.113.7"};
   model.put(dns);
-  EXPECT_THAT(reviewed(compiler.update(model)), ElementsAre("dns 2 0"));
+  EXPECT_THAT(update(), ElementsAre("dns: 2 to 0, 0 gone"));
+  dns.external_ips = {"203.0.113.8"};
+  model.put(dns);
+  EXPECT_THAT(update(), ElementsAre("dns: 2 to 0, 1 gone"));
+  dns.ports[0].port = 54;
+  model.put(dns);
+  EXPECT_THAT(update(), ElementsAre("dns: 2 to 0, 2 gone"));
+  dns.ports[0].protocol = Protocol::Tcp;
+  model.put(dns);
+  EXPECT_THAT(update(), ElementsAre("dns: 0 to 0, 2 gone")) << "no UDP port any more";
+}
+
+TEST(Compiler, UdpFlowsOfADeletedServiceGoWithIt) {
+  model::Model model;
+  Compiler compiler(make_node());
+  kube::Service dns = make_service("dns", "10.96.0.53");
+  dns.ports[0].protocol = Protocol::Udp;
+  model.put(dns);
+  compiler.update(model);
+  dns.metadata.name = "heir";
+  dns.ports[0].port = 53;
+  model.put(dns);
+  compiler.update(model);
   model.remove_service({.namespace_ = "ns", .name = "dns"});
-  EXPECT_THAT(reviewed(compiler.update(model)), ElementsAre("dns 2 0"));
+  EXPECT_THAT(reviewed(compiler.update(model)), ElementsAre("dns: 0 to 0, 1 gone"));
 }
 
 // ---- randomised: the incremental path against from-scratch --------------------------------------

@@ -19,8 +19,9 @@ namespace fairlead::proxy {
 struct FakeKernel {
   std::map<plan::PlanKey, plan::ServicePlanPtr> services;
   std::map<IpFamily, plan::NodePlan> nodes;
-  std::vector<std::string> calls;      // "full", "delta", "verify", "tampered", "cleanup"
-  std::optional<std::size_t> fail_at;  // index into calls
+  std::vector<std::string> calls;        // "full", "delta", "verify", "tampered", "cleanup"
+  std::optional<std::size_t> fail_at;    // index into calls
+  std::optional<std::size_t> fail_from;  // it and all later ones
   ErrorCode fail_with = ErrorCode::Exhausted;
   bool broken = false;   // a failure left it half programmed
   bool foreign = false;  // somebody else touched our objects
@@ -80,7 +81,8 @@ class FakeMode final : public plan::Mode {
  private:
   bool fails(std::string call) {
     kernel_->calls.push_back(std::move(call));
-    return kernel_->fail_at == kernel_->calls.size() - 1;
+    const std::size_t index = kernel_->calls.size() - 1;
+    return kernel_->fail_at == index || (kernel_->fail_from && index >= *kernel_->fail_from);
   }
   Error failure() const { return make_error(kernel_->fail_with, "the fake kernel refuses"); }
   Error half_done() {

@@ -24,10 +24,8 @@ class Rig {
                 .min_sync_period = min_sync_period,
                 .clock = &clock}),
         side({.mode = std::make_unique<FakeMode>(kernel),
-              .clean_flows = [this](const StaleFlows&) -> Result<FlowStats> {
-                ++flow_walks;
-                return FlowStats{};
-              },
+              .clean_flows = [this](const StaleFlows& stale,
+                                    IpFamily family) { return walk(stale, family); },
               .clock = &clock}) {}
 
   // Everything that is due now; returns how many jobs ran.
@@ -57,6 +55,14 @@ class Rig {
   bool in_step() const { return kernel->services == syncer.compiler().plan().services; }
   Duration until_wake() const { return *syncer.wake_at() - clock.mono(); }
 
+  Result<FlowStats> walk(const StaleFlows& stale, IpFamily family) {
+    ++flow_walks;
+    EXPECT_FALSE(kernel->broken) << "old flows are looked over under the new rules only";
+    if (std::exchange(flows_fail, false)) return make_error(ErrorCode::Exhausted, "no memory");
+    filters.push_back(stale.filter(family));
+    return FlowStats{};
+  }
+
   FakeClock clock;
   model::Model model;
   std::shared_ptr<FakeKernel> kernel = std::make_shared<FakeKernel>();
@@ -64,6 +70,8 @@ class Rig {
   KernelSide side;
   Outcome last;
   int flow_walks = 0;
+  bool flows_fail = false;          // the next walk
+  std::vector<FlowFilter> filters;  // of those that succeeded
 };
 
 TEST(Sync, NothingIsProgrammedBeforeBothListsArrived) {
@@ -131,7 +139,7 @@ TEST(Sync, StormIsCommittedInFewSteps) {
   EXPECT_TRUE(rig.in_step());
 }
 
-TEST(Sync, FailedCommitIsRepeatedInFullAfterTheSyncPeriod) {
+TEST(Sync, FailedCommitIsRepeatedInFull) {
   Rig rig;
   rig.put_service("web", "10.96.0.10");
   rig.open();
@@ -140,9 +148,9 @@ TEST(Sync, FailedCommitIsRepeatedInFullAfterTheSyncPeriod) {
   rig.put_endpoints("web", {"10.0.0.1"});
   EXPECT_EQ(rig.run(), 1);
   EXPECT_TRUE(rig.last.error.has_value());
-  EXPECT_EQ(rig.until_wake(), 30s);
+  EXPECT_EQ(rig.until_wake(), 1s);
   EXPECT_TRUE(rig.syncer.health().pending_since.has_value());
-  rig.clock.advance(30s);
+  rig.clock.advance(1s);
   EXPECT_EQ(rig.run(), 1);
   EXPECT_THAT(rig.kernel->calls, ElementsAre("full", "delta", "full"));
   EXPECT_TRUE(rig.in_step());
@@ -173,7 +181,8 @@ TEST(Sync, FailedFirstCommitIsRepeatedAndHealthKnows) {
   rig.run();
   EXPECT_EQ(rig.syncer.health().pending_since, start);
   EXPECT_NE(rig.syncer.health().last_error, "");
-  rig.clock.advance(30s);
+  EXPECT_EQ(rig.until_wake(), 1s);
+  rig.clock.advance(1s);
   rig.run();
   EXPECT_TRUE(rig.in_step());
   EXPECT_EQ(rig.syncer.health().pending_since, std::nullopt);
@@ -297,11 +306,15 @@ TEST(Sync, NodeChangeReachesTheKernel) {
   EXPECT_EQ(rig.run(), 0);
 }
 
+kube::Service dns_service(const std::string& address = "10.96.0.53") {
+  kube::Service out = plan::make_service("dns", address);
+  out.ports[0].protocol = Protocol::Udp;
+  return out;
+}
+
 TEST(Sync, OldUdpFlowsAreLookedOverAfterTheRulesAreIn) {
   Rig rig;
-  kube::Service dns = plan::make_service("dns", "10.96.0.53");
-  dns.ports[0].protocol = Protocol::Udp;
-  rig.model.put(dns);
+  rig.model.put(dns_service());
   rig.kernel->fail_at = 0;
   rig.open();
   rig.run();
@@ -311,7 +324,139 @@ TEST(Sync, OldUdpFlowsAreLookedOverAfterTheRulesAreIn) {
   EXPECT_EQ(rig.flow_walks, 1);
   rig.put_service("tcp", "10.96.0.1");
   rig.run();
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_EQ(rig.last.kind, Job::Kind::Audit);
   EXPECT_EQ(rig.flow_walks, 1) << "no UDP endpoint went away";
+}
+
+TEST(Sync, FlowsAreNotLookedOverWhenOnlyHearsaySucceeded) {
+  Rig rig(0s);
+  rig.open();
+  rig.run();
+  rig.kernel->fail_at = 1;
+  rig.model.put(dns_service());
+  rig.syncer.changed();
+  rig.run();
+  ASSERT_TRUE(rig.last.error);
+  rig.syncer.tampered();  // by somebody, but not with ours
+  rig.run();
+  EXPECT_EQ(rig.last.kind, Job::Kind::CheckTamper);
+  EXPECT_EQ(rig.flow_walks, 0);
+}
+
+TEST(Sync, FlowsThatCouldNotBeLookedOverAreLookedOverNextTime) {
+  Rig rig;
+  rig.model.put(dns_service());
+  rig.open();
+  rig.flows_fail = true;
+  rig.run();
+  EXPECT_TRUE(rig.last.conntrack_error);
+  EXPECT_FALSE(rig.last.error) << "the rules are fine";
+  rig.clock.advance(1s);
+  rig.put_service("tcp", "10.96.0.1");
+  rig.run();
+  EXPECT_THAT(rig.filters,
+              ElementsAre(FlowFilter{.destination = plan::addr("10.96.0.53"), .port = Port{80}}));
+  rig.clock.advance(1s);
+  rig.put_service("tcp2", "10.96.0.2");
+  rig.run();
+  EXPECT_EQ(rig.flow_walks, 2);
+}
+
+TEST(Sync, FlowsToAnAddressThatWasGivenUpWhileCommitsFailedAreLookedFor) {
+  Rig rig;
+  rig.model.put(dns_service());
+  rig.open();
+  rig.run();
+  rig.kernel->fail_at = 1;
+  rig.model.remove_service({.namespace_ = "ns", .name = "dns"});
+  rig.syncer.changed();
+  rig.run();
+  ASSERT_TRUE(rig.last.error);
+  rig.clock.advance(1s);
+  rig.model.put(dns_service("10.96.0.54"));
+  rig.syncer.changed();
+  rig.run();
+  EXPECT_THAT(rig.filters, ElementsAre(testing::_, FlowFilter{.port = Port{80}}))
+      << "two addresses, so no single one";
+}
+
+TEST(Sync, RetriesComeLessAndLessOften) {
+  Rig rig;
+  rig.kernel->fail_from = 0;
+  rig.open();
+  std::vector<Duration> pauses;
+  for (int i = 0; i < 7; ++i) {
+    rig.run();
+    pauses.push_back(rig.until_wake());
+    rig.clock.advance(pauses.back());
+  }
+  EXPECT_THAT(pauses, ElementsAre(1s, 2s, 4s, 8s, 16s, 30s, 30s));
+  rig.kernel->fail_from.reset();
+  rig.run();
+  rig.kernel->fail_from = rig.kernel->calls.size();
+  rig.put_service("web", "10.96.0.10");
+  rig.clock.advance(1s);
+  rig.run();
+  EXPECT_EQ(rig.until_wake(), 1s) << "a success forgets earlier failures";
+}
+
+TEST(Sync, ChangesWithoutEndNeitherHastenNorStarveRetries) {
+  Rig rig(10ms);
+  rig.kernel->fail_from = 0;
+  rig.open();
+  for (int i = 0; i < 100; ++i) {  // ten seconds
+    rig.put_service("web", fmt::format("10.96.0.{}", i));
+    rig.run();
+    rig.clock.advance(100ms);
+  }
+  EXPECT_EQ(rig.kernel->calls.size(), 10U);
+}
+
+TEST(Sync, AuditComesAlthoughACommitIsAlwaysDue) {
+  Rig rig(0s);
+  rig.open();
+  rig.run();
+  for (int i = 0; i < 130; ++i) {
+    rig.put_service("web", fmt::format("10.96.0.{}", i));
+    rig.syncer.tampered();
+    auto job = rig.syncer.next_job();  // there will be the next change before the one after that
+    ASSERT_TRUE(job);
+    rig.syncer.finish(rig.side.run(*std::move(job)));
+    rig.clock.advance(1s);
+  }
+  EXPECT_EQ(std::ranges::count(rig.kernel->calls, "verify"), 2);
+}
+
+TEST(Sync, TellsHowManyChangesAreNotInTheKernel) {
+  const auto pending = [](const Rig& rig) {
+    const model::Counts counts = rig.syncer.pending_changes();
+    return std::pair(counts.service_changes, counts.slice_changes);
+  };
+  Rig rig;
+  rig.put_service("a", "10.96.0.1");
+  rig.put_service("b", "10.96.0.2");
+  rig.put_endpoints("a", {"10.0.0.1"});
+  EXPECT_THAT(pending(rig), testing::Pair(2U, 1U));
+  EXPECT_EQ(rig.syncer.health().last_queued, std::nullopt) << "nothing is queued before the lists";
+  rig.open();
+  EXPECT_EQ(rig.syncer.health().last_queued, rig.clock.wall());
+  rig.kernel->fail_at = 0;
+  rig.run();
+  EXPECT_THAT(pending(rig), testing::Pair(2U, 1U)) << "the commit failed";
+  auto retry = (rig.clock.advance(1s), rig.syncer.next_job());
+  ASSERT_TRUE(retry);
+  rig.put_endpoints("b", {"10.0.0.2"});
+  rig.syncer.finish(rig.side.run(*std::move(retry)));
+  EXPECT_THAT(pending(rig), testing::Pair(0U, 1U)) << "came in meanwhile";
+  rig.clock.advance(1s);
+  rig.run();
+  EXPECT_THAT(pending(rig), testing::Pair(0U, 0U));
+  rig.put_endpoints("b", {});
+  rig.put_endpoints("b", {"10.0.0.2"});
+  rig.run();
+  EXPECT_THAT(pending(rig), testing::Pair(0U, 0U)) << "took each other back";
 }
 
 TEST(Sync, CountsPoliciesWithoutALocalEndpoint) {
@@ -336,12 +481,32 @@ struct ScheduleStep {
 
 TEST(SyncSchedule, FollowsTheTokenBucket) {
   const std::vector<ScheduleStep> steps = {
-      {0s, "request", 0s},       {0s, "run", std::nullopt},     {10ms, "end", std::nullopt},
-      {20ms, "request", 20ms},   {20ms, "run", std::nullopt},   {30ms, "end", std::nullopt},
+      {0s, "request", 0s},
+      {0s, "run", std::nullopt},
+      {10ms, "end", std::nullopt},
+      {20ms, "request", 20ms},
+      {20ms, "run", std::nullopt},
+      {30ms, "end", std::nullopt},
       {40ms, "request", 1030ms},  // burst spent: a period after the end of the last
-      {50ms, "request", 1030ms}, {1030ms, "run", std::nullopt}, {1040ms, "end", std::nullopt},
-      {9s, "request", 9s},       {9s, "run", std::nullopt},     {9s, "fail", 39s},
-      {10s, "request", 10s},     {10s, "run", std::nullopt},    {10s, "end", std::nullopt},
+      {50ms, "request", 1030ms},
+      {1030ms, "run", std::nullopt},
+      {1040ms, "request", std::nullopt},
+      {1500ms, "end", 2500ms},  // after the end of the one it came in during
+      {2500ms, "run", std::nullopt},
+      {2500ms, "end", std::nullopt},
+      {9s, "request", 9s},
+      {9s, "run", std::nullopt},
+      {9s, "fail", 10s},
+      {9100ms, "request", 10s},
+      {10s, "run", std::nullopt},
+      {10s, "fail", 12s},
+      {10100ms, "request", 11s},  // a change does not wait for the retry
+      {10200ms, "request", 11s},
+      {11s, "run", std::nullopt},
+      {11s, "request", std::nullopt},
+      {11s, "fail", 12s},
+      {12s, "run", std::nullopt},
+      {12s, "end", std::nullopt},
   };
   SyncSchedule schedule({.min_period = 1s, .sync_period = 30s});
   const MonoTime start{100s};
