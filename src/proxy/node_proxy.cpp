@@ -29,6 +29,9 @@ SyncPeriods periods_of(const Config& config, std::string_view mode) {
   if (mode == "iptables") {
     return {.sync = config.iptables.sync_period, .min_sync = config.iptables.min_sync_period};
   }
+  if (mode == "ipvs") {
+    return {.sync = config.ipvs.sync_period, .min_sync = config.ipvs.min_sync_period};
+  }
   return {.sync = config.nftables.sync_period, .min_sync = config.nftables.min_sync_period};
 }
 
@@ -173,6 +176,7 @@ io::Task<void> NodeProxy::Impl::close() {
   if (health_server_) co_await health_server_->close();
   if (metrics_server_) co_await metrics_server_->close();
   co_await health_checks_.close();
+  api_.reset();  // its idle connections would keep the loop from ending
 }
 
 void NodeProxy::Impl::fatal(const Error& error) {
