@@ -45,6 +45,9 @@ void set_up_host(const Config& config) {
   for (const std::string& problem : apply_conntrack_sysctls(config.conntrack)) {
     log::warning("A conntrack setting is left as it is", {{"err", problem}});
   }
+  for (const std::string& problem : apply_route_localnet(config)) {
+    log::warning("Node ports will not answer on localhost", {{"err", problem}});
+  }
 }
 
 Result<void> cleanup(const Config& config) {

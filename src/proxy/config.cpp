@@ -152,6 +152,17 @@ Result<std::string> effective_mode(const Config& config) {
                     config.mode);
 }
 
+bool localhost_node_ports(const Config& config) {
+  if (config.mode != "iptables" || !config.iptables.localhost_node_ports) return false;
+  const auto covers_loopback = [](const std::string& text) {
+    const auto cidr = IpPrefix::parse_sloppy(text);
+    return cidr && (cidr->contains(IpAddress::loopback(IpFamily::V4)) ||
+                    IpPrefix(IpAddress::loopback(IpFamily::V4), 8).contains(*cidr));
+  };
+  return config.node_port_addresses.empty() ||
+         std::ranges::any_of(config.node_port_addresses, covers_loopback);
+}
+
 LocalMode local_mode(const Config& config) {
   for (std::size_t i = 0; i < std::size(kLocalModes); ++i) {
     if (config.detect_local_mode == kLocalModes[i]) return static_cast<LocalMode>(i);

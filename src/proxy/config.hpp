@@ -178,6 +178,9 @@ void for_each_field(C& c, Visitor& v) {
 // Every violation, each "KubeProxyConfiguration.field: value: what is wrong"; empty = valid.
 std::vector<std::string> validate(const Config& config);
 
+// Whether node ports are to answer on 127.0.0.0/8: mode iptables, IPv4.
+bool localhost_node_ports(const Config& config);
+
 // The mode that runs, or Unsupported naming what this build has.
 Result<std::string> effective_mode(const Config& config);
 

@@ -81,6 +81,14 @@ std::vector<std::string> apply_conntrack_sysctls(const ConntrackSection& config)
   return warnings;
 }
 
+std::vector<std::string> apply_route_localnet(const Config& config) {
+  std::vector<std::string> warnings;
+  if (localhost_node_ports(config)) {
+    note(set_number("/proc/sys/net/ipv4/conf/all/route_localnet", 1), warnings);
+  }
+  return warnings;
+}
+
 std::vector<std::string> apply_oom_score(std::int32_t adjustment) {
   std::vector<std::string> warnings;
   note(set_number("/proc/self/oom_score_adj", adjustment), warnings);

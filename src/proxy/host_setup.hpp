@@ -16,6 +16,9 @@ std::int64_t conntrack_max(const ConntrackSection& config, int cpus);
 
 // All return what could not be done, in words.
 std::vector<std::string> apply_conntrack_sysctls(const ConntrackSection& config);
+// Lets packets from 127.0.0.0/8 be sent to other machines, which localhost node ports need. Rules
+// of the mode keep the network from using it.
+std::vector<std::string> apply_route_localnet(const Config& config);
 std::vector<std::string> apply_oom_score(std::int32_t adjustment);
 
 }  // namespace fairlead::proxy

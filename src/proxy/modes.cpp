@@ -8,7 +8,7 @@ namespace fairlead::proxy {
 namespace {
 
 iptables::Config iptables_config(const Config& config) {
-  return {.localhost_node_ports = config.iptables.localhost_node_ports,
+  return {.localhost_node_ports = localhost_node_ports(config),
           .canary_interval =
               std::chrono::duration_cast<std::chrono::milliseconds>(config.iptables.sync_period)};
 }

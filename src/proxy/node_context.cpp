@@ -54,8 +54,10 @@ plan::LocalDetector detector_of(const Config& config, const model::Node& node, I
   return {};
 }
 
+// Without a setting, nftables answers on the node's IPs, the older modes on every address.
 bool wants_primary(const Config& config) {
-  return config.node_port_addresses.empty() ||
+  const bool older_mode = config.mode == "iptables" || config.mode == "ipvs";
+  return (config.node_port_addresses.empty() && !older_mode) ||
          config.node_port_addresses == std::vector<std::string>{"primary"};
 }
 
@@ -74,7 +76,9 @@ std::optional<std::vector<IpAddress>> addresses_in_cidrs(const Config& config,
   std::vector<IpAddress> out;
   for (const IpAddress& address : host.interface_addresses) {
     const auto holds = [&](const IpPrefix& cidr) { return cidr.contains(address); };
-    if (!address.is_loopback() && std::ranges::any_of(cidrs, holds)) out.push_back(address);
+    const bool usable =
+        !address.is_loopback() || (family == IpFamily::V4 && localhost_node_ports(config));
+    if (usable && std::ranges::any_of(cidrs, holds)) out.push_back(address);
   }
   std::ranges::sort(out);
   out.erase(std::ranges::unique(out).begin(), out.end());

@@ -40,6 +40,15 @@ kube::Node node_object(const Rig& rig) {
   return node;
 }
 
+// Scenarios speak of nftables' settings and count on its defaults: the same is said to the others.
+void set_mode(std::string_view name, proxy::Config& config) {
+  config.mode = name.substr(0, name.find('-'));
+  if (config.mode == "nftables") return;
+  config.iptables.masquerade_all = config.nftables.masquerade_all;
+  config.iptables.masquerade_bit = config.nftables.masquerade_bit;
+  if (config.node_port_addresses.empty()) config.node_port_addresses = {"primary"};
+}
+
 // In the calling thread's network namespace.
 Result<std::unique_ptr<plan::Mode>> new_mode(const proxy::Config& config, std::string_view name) {
   if (!name.starts_with("iptables-")) return proxy::make_mode(config);
@@ -63,7 +72,7 @@ Result<std::unique_ptr<Cluster>> Cluster::create(const Rig& rig, Options options
   if (!file.complaints.empty())
     return make_error(ErrorCode::Invalid, "config: {}", file.complaints.front());
   cluster->config_ = std::move(file.config);
-  cluster->config_.mode = cluster->options_.mode.substr(0, cluster->options_.mode.find('-'));
+  set_mode(cluster->options_.mode, cluster->config_);
   cluster->facts_.node_name = "node1";
   FAIRLEAD_CHECK(rig.node().network.run([&]() -> Result<void> {
     FAIRLEAD_TRY(addresses, proxy::interface_addresses());

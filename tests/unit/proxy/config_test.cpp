@@ -193,6 +193,30 @@ TEST(Config, ModesThatAreMissingAreSaidPlainly) {
               HasSubstr("\"ipvs\": this build does not have it yet; it has nftables"));
 }
 
+TEST(Config, LocalhostNodePortsNeedModeIptablesTheSettingAndAnAddressRange) {
+  struct Row {
+    std::string name, mode;
+    bool setting = true;
+    std::vector<std::string> addresses;
+    bool wanted = false;
+  };
+  const std::vector<Row> rows = {
+      {.name = "iptables", .mode = "iptables", .wanted = true},
+      {.name = "nftables", .mode = "nftables"},
+      {.name = "switched off", .mode = "iptables", .setting = false},
+      {.name = "other addresses", .mode = "iptables", .addresses = {"10.0.0.0/8", "::/0"}},
+      {.name = "among them", .mode = "iptables", .addresses = {"127.0.0.1/32"}, .wanted = true},
+      {.name = "all", .mode = "iptables", .addresses = {"0.0.0.0/0"}, .wanted = true},
+  };
+  for (const Row& row : rows) {
+    Config config;
+    config.mode = row.mode;
+    config.iptables.localhost_node_ports = row.setting;
+    config.node_port_addresses = row.addresses;
+    EXPECT_EQ(localhost_node_ports(config), row.wanted) << row.name;
+  }
+}
+
 Result<Invocation> parse(std::vector<std::string> arguments) {
   auto parsed = parse_command_line(arguments);
   if (!parsed) return parsed.error();

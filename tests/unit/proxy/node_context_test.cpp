@@ -25,6 +25,7 @@ struct NodePortCase {
   std::string name;
   std::vector<std::string> configured;
   std::string bind_address = "0.0.0.0";
+  std::string mode;
   model::Node node = kNode;
   Addresses v4, v6;
 };
@@ -51,6 +52,12 @@ TEST(NodeSettings, NodePortAddresses) {
        .configured = {"127.0.0.0/8", "::1/128"},
        .v4 = Addresses(std::in_place),
        .v6 = Addresses(std::in_place)},
+      {.name = "iptables: everywhere by default", .mode = "iptables"},
+      {.name = "iptables: loopback on request, IPv4 only",
+       .configured = {"127.0.0.0/8", "::1/128"},
+       .mode = "iptables",
+       .v4 = {{addr("127.0.0.1")}},
+       .v6 = Addresses(std::in_place)},
       {.name = "a range of length 0 is everywhere", .configured = {"0.0.0.0/0", "10.0.0.0/8"}},
   };
   for (const NodePortCase& c : cases) {
@@ -58,6 +65,7 @@ TEST(NodeSettings, NodePortAddresses) {
     Config config;
     config.node_port_addresses = c.configured;
     config.bind_address = c.bind_address;
+    config.mode = c.mode;
     const auto settings = node_settings(config, kHost, c.node);
     ASSERT_TRUE(settings);
     EXPECT_EQ(settings->context.families.at(IpFamily::V4).node_port_addresses, c.v4);

@@ -1,7 +1,10 @@
 #include "proxy/modes/iptables/iptables_mode.hpp"
 
+#include <algorithm>
 #include <array>
 #include <fstream>
+
+#include "base/log.hpp"
 
 #include "proxy/modes/iptables/hooks.hpp"
 
@@ -146,13 +149,32 @@ Result<plan::ApplyStats> IptablesMode::apply_full(const plan::Plan& plan) {
       // A kernel without xt_bpf: the shape that does without.
       compares_addresses_ = false;
       done = program(family, plan);
-      if (!done) compares_addresses_ = true;
+      if (done) {
+        log::warning("The kernel can't compare addresses (xt_bpf): every endpoint gets a chain",
+                     {{"services", plan.services.size()}});
+      } else {
+        compares_addresses_ = true;
+      }
     }
     if (!done) return done.error().with_context(fmt::format("program {}", to_string(family)));
     stats += *done;
   }
   in_step_ = true;
+  say_affinity_limit(plan);
   return stats;
+}
+
+void IptablesMode::say_affinity_limit(const plan::Plan& plan) {
+  const bool sticky = std::ranges::any_of(
+      plan.services, [](const auto& service) { return service.second->affinity.has_value(); });
+  if (affinity_limit_said_ || !sticky) return;
+  int limit = 0;
+  if (!(std::ifstream("/sys/module/xt_recent/parameters/ip_list_tot") >> limit)) return;
+  affinity_limit_said_ = true;
+  log::info(
+      "Session affinity remembers so many clients of an endpoint; beyond, the oldest are "
+      "balanced anew (module parameter xt_recent.ip_list_tot)",
+      {{"clients", limit}});
 }
 
 Result<plan::ApplyStats> IptablesMode::apply(const plan::Plan& plan, const plan::PlanDelta& delta) {

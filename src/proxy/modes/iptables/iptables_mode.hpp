@@ -55,12 +55,14 @@ class IptablesMode final : public plan::Mode {
   Result<plan::ApplyStats> write(IpFamily family, const RestoreText& text);
   Result<plan::ApplyStats> program(IpFamily family, const plan::Plan& plan);
   Result<plan::ApplyStats> remove(IpFamily family);
+  void say_affinity_limit(const plan::Plan& plan);
 
   std::unique_ptr<Tools> tools_;
   std::unique_ptr<Watch> watch_;
   Options options_;
   bool compares_addresses_ = true;  // until the kernel refuses a rule that does
   std::map<IpFamily, Renderer> renderers_;
+  bool affinity_limit_said_ = false;
   bool in_step_ = false;  // the renderers describe what the kernel has
 };
 
