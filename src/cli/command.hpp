@@ -19,6 +19,7 @@ using Command = std::function<Result<int>()>;
 void add_up_command(CLI::App& app, Command& chosen);
 void add_lab_commands(CLI::App& app, Command& chosen);
 void add_traffic_commands(CLI::App& app, Command& chosen);
+void add_inspect_commands(CLI::App& app, Command& chosen);
 
 // The folder this program lies in: the other programs are its neighbours.
 Result<std::string> program_folder();

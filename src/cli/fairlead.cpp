@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   fairlead::cli::add_up_command(app, chosen);
   fairlead::cli::add_lab_commands(app, chosen);
   fairlead::cli::add_traffic_commands(app, chosen);
+  fairlead::cli::add_inspect_commands(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

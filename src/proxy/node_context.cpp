@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
+#include <set>
 
 #include "base/text.hpp"
 
@@ -145,6 +146,18 @@ Result<NodeSettings> node_settings(const Config& config, const HostFacts& host,
         "masqueraded");
   }
   return out;
+}
+
+std::vector<IpPrefix> service_ranges(const std::map<std::string, std::vector<std::string>>& known,
+                                     IpFamily family) {
+  std::set<IpPrefix> out;
+  for (const auto& [name, cidrs] : known) {
+    for (const std::string& text : cidrs) {
+      const auto prefix = IpPrefix::parse(text);
+      if (prefix && prefix->family() == family) out.insert(*prefix);
+    }
+  }
+  return {out.begin(), out.end()};
 }
 
 Result<std::string> node_name(const Config& config, std::string_view host_name) {

@@ -3,6 +3,7 @@
 // (spec/kube-proxy 1.4, 1.5, 4.7, 4.8, 6.1). Pure but for interface_addresses() and host_name().
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ struct HostFacts {
 // lacks.
 Result<NodeSettings> node_settings(const Config& config, const HostFacts& host,
                                    const model::Node& node);
+
+// What ServiceCIDRs, by name, say of one family, in order; what is no prefix says nothing.
+std::vector<IpPrefix> service_ranges(const std::map<std::string, std::vector<std::string>>& known,
+                                     IpFamily family);
 
 // --hostname-override > the file's > the host's name; trimmed, lower case.
 Result<std::string> node_name(const Config& config, std::string_view host_name);

@@ -12,19 +12,6 @@ constexpr char kTriggerTime[] = "endpoints.kubernetes.io/last-change-trigger-tim
 // and ranges are right from the first packet, and nothing has to be programmed twice.
 constexpr std::chrono::seconds kNodePatience{5};
 
-// What the ServiceCIDRs say of one family, in order; what is no prefix says nothing.
-std::vector<IpPrefix> service_ranges(const std::map<std::string, std::vector<std::string>>& known,
-                                     IpFamily family) {
-  std::set<IpPrefix> out;
-  for (const auto& [name, cidrs] : known) {
-    for (const std::string& text : cidrs) {
-      const auto prefix = IpPrefix::parse(text);
-      if (prefix && prefix->family() == family) out.insert(*prefix);
-    }
-  }
-  return {out.begin(), out.end()};
-}
-
 }  // namespace
 
 void NodeProxy::Impl::put(const kube::Service& object) {

@@ -13,9 +13,9 @@ struct Match {
 };
 
 // NodePorts answer on the configured addresses, or on every address of the node but loopback.
-bool is_node_port_address(const NodePlan& plan, const NodeAddresses& node, const Habits& habits,
+bool is_node_port_address(const NodePlan& plan, const NodeAddresses& node,
                           const IpAddress& address) {
-  if (address.is_loopback() && !(habits.localhost_node_ports && address.is_v4())) return false;
+  if (address.is_loopback() && !(node.localhost_node_ports && address.is_v4())) return false;
   if (!plan.node_port_addresses) return node.contains(address);
   return std::ranges::find(*plan.node_port_addresses, address) != plan.node_port_addresses->end();
 }
@@ -28,9 +28,9 @@ bool frontend_catches(const Frontend& frontend, const Packet& packet, bool to_no
 
 // An address of a service wins over a node port, as in the kernel's dispatch.
 Match find_match(const Plan& plan, const NodePlan& node_plan, const Packet& packet,
-                 const NodeAddresses& node, const Habits& habits) {
+                 const NodeAddresses& node) {
   const bool to_node_port_address =
-      is_node_port_address(node_plan, node, habits, packet.destination.address);
+      is_node_port_address(node_plan, node, packet.destination.address);
   Match node_port;
   for (const auto& [key, service] : plan.services) {
     if (key.family != packet.destination.address.family() ||
@@ -55,17 +55,16 @@ bool is_cluster_ip(const Plan& plan, const IpAddress& address) {
   });
 }
 
-Explanation explain_unmatched(const Plan& plan, const NodePlan& node_plan, const Packet& packet,
-                              const Habits& habits) {
+Explanation explain_unmatched(const Plan& plan, const NodePlan& node_plan, const Packet& packet) {
   const IpAddress& to = packet.destination.address;
-  if (habits.guards_cluster_ips && is_cluster_ip(plan, to)) {
+  if (is_cluster_ip(plan, to)) {
     return {.verdict = Verdict::Reject,
             .reason = fmt::format("{} is a cluster IP, but no service port is {}/{}", to,
                                   packet.destination.port, packet.protocol)};
   }
   const auto range = std::ranges::find_if(
       node_plan.service_cidrs, [&](const IpPrefix& prefix) { return prefix.contains(to); });
-  if (habits.guards_cluster_ips && range != node_plan.service_cidrs.end()) {
+  if (range != node_plan.service_cidrs.end()) {
     return {.verdict = Verdict::Drop,
             .reason = fmt::format("{} lies in the service range {} but belongs to no service", to,
                                   *range)};
@@ -146,11 +145,6 @@ std::string quoted(std::string_view text) {
 
 }  // namespace
 
-Habits habits_of(std::string_view mode, bool localhost_node_ports) {
-  if (mode != "iptables") return {};
-  return {.guards_cluster_ips = false, .localhost_node_ports = localhost_node_ports};
-}
-
 std::string_view name_of(FrontendKind kind) {
   switch (kind) {
     case FrontendKind::ClusterIp:
@@ -183,15 +177,14 @@ std::string_view to_string(Verdict verdict) {
   return "?";
 }
 
-Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node,
-                    const Habits& habits) {
+Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node) {
   const auto node_plan = plan.nodes.find(packet.destination.address.family());
   if (node_plan == plan.nodes.end()) {
     return {.reason = fmt::format("{} is not programmed on this node",
                                   packet.destination.address.family())};
   }
-  const Match match = find_match(plan, node_plan->second, packet, node, habits);
-  if (match.frontend == nullptr) return explain_unmatched(plan, node_plan->second, packet, habits);
+  const Match match = find_match(plan, node_plan->second, packet, node);
+  if (match.frontend == nullptr) return explain_unmatched(plan, node_plan->second, packet);
 
   Explanation out{.service = match.service->key, .frontend = *match.frontend};
   const auto& ranges = match.frontend->source_ranges;
@@ -249,10 +242,11 @@ std::string to_text(const Explanation& e) {
   }
   out += fmt::format("verdict   {}: {}\n", to_string(e.verdict), e.reason);
   for (const EndpointShare& share : e.endpoints) {
-    out += fmt::format("endpoint  {:<24} {:5.1f} %{}{}\n",
-                       SocketAddress{share.backend.address, share.backend.port}.to_string(),
-                       share.probability * 100, share.backend.local ? "  local" : "",
-                       share.masqueraded ? "  masqueraded" : "");
+    out +=
+        fmt::format("endpoint  {:<24} 1/{} ({:.1f} %){}{}\n",
+                    SocketAddress{share.backend.address, share.backend.port}.to_string(),
+                    e.endpoints.size(), share.probability * 100,
+                    share.backend.local ? "  local" : "", share.masqueraded ? "  masqueraded" : "");
   }
   if (e.affinity) {
     out += fmt::format("affinity  ClientIP, {} s after the client's last new connection\n",

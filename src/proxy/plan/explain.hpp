@@ -21,21 +21,13 @@ struct Packet {
   std::string input_interface;  // empty: sent by the node itself
 };
 
-// What the plan does not hold: the node's own addresses, loopback included.
+// What the plan does not hold: the node's own addresses, loopback included, and what they do.
 struct NodeAddresses {
   std::vector<IpAddress> local;
+  // Node ports answer on 127.0.0.0/8: the iptables mode's way, if it is told so.
+  bool localhost_node_ports = false;
   bool contains(const IpAddress& address) const;
 };
-
-// In what modes differ; the defaults are the nftables mode's.
-struct Habits {
-  // Other ports of a cluster IP are refused, addresses of the service ranges that nobody has are
-  // dropped. Without it such packets go where the routes say.
-  bool guards_cluster_ips = true;
-  bool localhost_node_ports = false;  // node ports answer on 127.0.0.0/8
-  bool operator==(const Habits&) const = default;
-};
-Habits habits_of(std::string_view mode, bool localhost_node_ports);
 
 enum class Verdict : std::uint8_t {
   Forward,      // to one of `endpoints`
@@ -63,8 +55,7 @@ struct Explanation {
   bool operator==(const Explanation&) const = default;
 };
 
-Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node,
-                    const Habits& habits = {});
+Explanation explain(const Plan& plan, const Packet& packet, const NodeAddresses& node);
 
 std::string_view name_of(FrontendKind kind);  // "cluster IP", "node port", ...
 

@@ -50,8 +50,10 @@ class Mode {
   // one between or an unknown one: the caller retries with apply_full.
   virtual Result<ApplyStats> apply(const Plan& plan, const PlanDelta& delta) = 0;
 
-  // Differences between the kernel and the plan last applied, in words, at most `limit`; empty = in
-  // order. Reads back the kernel's state, so it is for audits, never for the way of a change.
+  // Differences between the kernel and `plan`, in words, at most `limit`; empty = in order. `plan`
+  // is the one last applied; or any, if this Mode has applied none or its last change failed: then
+  // the kernel is held against what apply_full() would make of it, whoever programmed it. Reads
+  // back the kernel's state, so it is for audits, never for the way of a change. Changes nothing.
   virtual Result<std::vector<std::string>> verify(const Plan& plan, std::size_t limit) = 0;
 
   // A descriptor that becomes readable when somebody else may have touched our kernel objects, -1

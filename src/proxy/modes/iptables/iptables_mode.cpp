@@ -196,10 +196,23 @@ Result<plan::ApplyStats> IptablesMode::apply(const plan::Plan& plan, const plan:
   return stats;
 }
 
-Result<std::vector<std::string>> IptablesMode::verify(const plan::Plan&, std::size_t limit) {
-  if (!in_step_) return std::vector<std::string>{"nothing was applied, or the last change failed"};
+std::map<IpFamily, Renderer> IptablesMode::rendered(const plan::Plan& plan,
+                                                    bool compares_addresses) const {
+  std::map<IpFamily, Renderer> out;
+  for (const auto& [family, node] : plan.nodes) {
+    Renderer renderer(family, {.localhost_node_ports = options_.localhost_node_ports,
+                               .drop_invalid = options_.drop_invalid,
+                               .compares_addresses = compares_addresses});
+    renderer.full(plan);
+    out.emplace(family, std::move(renderer));
+  }
+  return out;
+}
+
+Result<std::vector<std::string>> IptablesMode::differences(
+    const std::map<IpFamily, Renderer>& renderers, std::size_t limit) {
   std::vector<std::string> out;
-  for (const auto& [family, renderer] : renderers_) {
+  for (const auto& [family, renderer] : renderers) {
     FAIRLEAD_TRY(saved, read(family));
     const Ruleset found = saved.ours();
     const Ruleset wanted = renderer.rules();
@@ -212,6 +225,15 @@ Result<std::vector<std::string>> IptablesMode::verify(const plan::Plan&, std::si
     findings.compare("filter", wanted.filter, found.filter);
   }
   return out;
+}
+
+Result<std::vector<std::string>> IptablesMode::verify(const plan::Plan& plan, std::size_t limit) {
+  if (in_step_) return differences(renderers_, limit);
+  FAIRLEAD_TRY(found, differences(rendered(plan, compares_addresses_), limit));
+  if (found.empty() || !compares_addresses_) return found;
+  // Whoever programmed it may have found that the kernel refuses that shape.
+  FAIRLEAD_TRY(other, differences(rendered(plan, false), limit));
+  return other.size() < found.size() ? other : found;
 }
 
 Result<bool> IptablesMode::tampered() {

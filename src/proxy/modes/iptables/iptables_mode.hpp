@@ -56,6 +56,9 @@ class IptablesMode final : public plan::Mode {
   Result<plan::ApplyStats> program(IpFamily family, const plan::Plan& plan);
   Result<plan::ApplyStats> remove(IpFamily family);
   void say_affinity_limit(const plan::Plan& plan);
+  std::map<IpFamily, Renderer> rendered(const plan::Plan& plan, bool compares_addresses) const;
+  Result<std::vector<std::string>> differences(const std::map<IpFamily, Renderer>& renderers,
+                                               std::size_t limit);
 
   std::unique_ptr<Tools> tools_;
   std::unique_ptr<Watch> watch_;

@@ -52,6 +52,20 @@ void empty(const TableListing& listing, IpFamily family, OperationSink& out) {
   }
 }
 
+class Nowhere final : public OperationSink {
+ public:
+  void add(Operation) override {}
+};
+
+// Renderers that describe the plan, without anything done about it.
+std::map<IpFamily, Renderer> rendered(const plan::Plan& plan) {
+  std::map<IpFamily, Renderer> out;
+  Nowhere nowhere;
+  for (const auto& [family, node] : plan.nodes)
+    out.emplace(family, Renderer(family)).first->second.full(plan, nowhere);
+  return out;
+}
+
 void delete_chains_except(const std::set<std::string>& kept, const TableListing& listing,
                           IpFamily family, OperationSink& out) {
   for (const std::string& name : listing.chains) {
@@ -150,9 +164,10 @@ Result<plan::ApplyStats> NftablesMode::apply(const plan::Plan& plan, const plan:
 }
 
 Result<std::vector<std::string>> NftablesMode::verify(const plan::Plan& plan, std::size_t limit) {
-  if (!in_step_) return std::vector<std::string>{"nothing was applied, or the last change failed"};
+  std::map<IpFamily, Renderer> fresh;
+  if (!in_step_) fresh = rendered(plan);
   std::vector<std::string> differences;
-  for (auto& [family, renderer] : renderers_) {
+  for (auto& [family, renderer] : in_step_ ? renderers_ : fresh) {
     if (differences.size() >= limit) break;
     FAIRLEAD_TRY(found, audit(*kernel_, renderer, plan, limit - differences.size()));
     std::ranges::move(found, std::back_inserter(differences));
