@@ -145,10 +145,10 @@ std::vector<std::string> validate(const Config& c) {
 
 Result<std::string> effective_mode(const Config& config) {
   if (config.mode.empty() || config.mode == "nftables") return std::string("nftables");
-  if (config.mode == "iptables") return config.mode;
+  if (config.mode == "iptables" || config.mode == "userspace") return config.mode;
   return make_error(ErrorCode::Unsupported,
                     "proxy mode \"{}\": this build does not have it yet; it has nftables "
-                    "(--proxy-mode=nftables, or leave it out) and iptables",
+                    "(--proxy-mode=nftables, or leave it out), iptables and userspace",
                     config.mode);
 }
 

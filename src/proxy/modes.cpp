@@ -2,6 +2,7 @@
 #include "proxy/modes/iptables/iptables_mode.hpp"
 #include "proxy/modes/ipvs/ipvs_mode.hpp"
 #include "proxy/modes/nftables/nftables_mode.hpp"
+#include "proxy/modes/userspace/userspace_mode.hpp"
 #include "proxy/node_proxy.hpp"
 
 namespace fairlead::proxy {
@@ -32,9 +33,10 @@ ipvs::Config ipvs_config(const Config& config) {
 
 Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config) {
   FAIRLEAD_TRY(name, effective_mode(config));
-  auto mode = name == "iptables" ? iptables::create(iptables_config(config))
-              : name == "ipvs"   ? ipvs::create(ipvs_config(config))
-                                 : nftables::create({});
+  auto mode = name == "iptables"    ? iptables::create(iptables_config(config))
+              : name == "ipvs"      ? ipvs::create(ipvs_config(config))
+              : name == "userspace" ? userspace::create({})
+                                    : nftables::create({});
   if (!mode) return mode.error().with_context(fmt::format("open proxy mode {}", name));
   return mode;
 }

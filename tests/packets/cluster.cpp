@@ -7,6 +7,7 @@
 #include "kube/codec.hpp"
 #include "proxy/config_file.hpp"
 #include "proxy/modes/iptables/iptables_mode.hpp"
+#include "proxy/modes/userspace/userspace_mode.hpp"
 #include "proxy/node_proxy.hpp"
 
 namespace fairlead::packets {
@@ -51,6 +52,7 @@ void set_mode(std::string_view name, proxy::Config& config) {
 
 // In the calling thread's network namespace.
 Result<std::unique_ptr<plan::Mode>> new_mode(const proxy::Config& config, std::string_view name) {
+  if (name == "userspace") return userspace::create({.drain = std::chrono::milliseconds(0)});
   if (!name.starts_with("iptables-")) return proxy::make_mode(config);
   // Replies of `internet` to `outside` do not pass node1, which would call the rest of such a
   // connection invalid and, as kube-proxy does, drop it.

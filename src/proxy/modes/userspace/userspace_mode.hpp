@@ -1,0 +1,89 @@
+// The userspace mode: the Forwarder moves the bytes, a few nftables rules lead them to it.
+//
+// Order of a change: sockets and endpoints first, then the rules that lead to them; what goes is
+// taken from the rules first. A change of endpoints touches no rule. What ends with this object:
+// the sockets and the connections; the rules stay and lead to closed ports until the next process
+// replaces them, so that nothing is sent past them meanwhile.
+//
+// Backends see the node's address as the client. SCTP is not forwarded.
+// Thread rule: as plan::Mode; create() in the network namespace that is to be served.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "proxy/modes/userspace/entry_rules.hpp"
+#include "proxy/modes/userspace/home_thread.hpp"
+#include "proxy/plan/mode.hpp"
+
+namespace fairlead::userspace {
+
+struct Config {
+  Choice choice = Choice::RoundRobin;
+  std::chrono::milliseconds udp_idle{250};
+  std::size_t most_connections = 0;        // 0 = what the limit of open files allows
+  unsigned loops = 0;                      // 0 = one a CPU
+  std::chrono::milliseconds drain{5'000};  // what connections get to end in when the mode ends
+};
+
+// NotFound: no nft. Forbidden: it may not program this namespace. Both in words.
+Result<std::unique_ptr<plan::Mode>> create(const Config& config);
+
+class UserspaceMode final : public plan::Mode, private Ports {
+ public:
+  UserspaceMode(std::unique_ptr<HomeThread> home, std::unique_ptr<Forwarder> forwarder,
+                std::chrono::milliseconds drain)
+      : home_(std::move(home)), forwarder_(std::move(forwarder)), drain_(drain) {}
+  // Takes no new connections, gives those there are their time to end, then ends them.
+  ~UserspaceMode() override;
+
+  std::string_view name() const override { return "userspace"; }
+  Result<plan::ApplyStats> apply_full(const plan::Plan& plan) override {
+    return home_->run([&] { return replace(plan); });
+  }
+  Result<plan::ApplyStats> apply(const plan::Plan& plan, const plan::PlanDelta& delta) override {
+    return home_->run([&] { return delta.nodes_changed.empty() ? change(delta) : replace(plan); });
+  }
+  Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override {
+    return home_->run([&] { return compare(plan, limit); });
+  }
+  int tamper_fd() const override { return -1; }
+  Result<bool> tampered() override { return false; }
+  Result<void> cleanup() override {
+    return home_->run([this] { return remove(); });
+  }
+
+  const Forwarder& forwarder() const { return *forwarder_; }
+
+ private:
+  // Elements of one family, with how many service ports want each.
+  using Wanted = std::map<Element, std::size_t>;
+  struct Table {
+    Wanted wanted;
+    std::string skeleton;  // as nft lists the table without elements
+  };
+
+  TcpPorts tcp(IpFamily family) const override { return forwarder_->tcp_ports(family); }
+  std::optional<Port> udp(const UdpEntry& entry) const override {
+    return forwarder_->udp_port(entry);
+  }
+  // All of these run on the home thread.
+  Result<plan::ApplyStats> replace(const plan::Plan& plan);
+  Result<plan::ApplyStats> change(const plan::PlanDelta& delta);
+  Result<std::vector<std::string>> compare(const plan::Plan& plan, std::size_t limit);
+  Result<void> remove();
+  Result<void> serve(const std::vector<plan::ServiceChange>& changes);
+  Result<void> retire(const std::vector<plan::ServiceChange>& changes);
+  Result<plan::ApplyStats> write_tables(const plan::Plan& plan);
+
+  std::unique_ptr<HomeThread> home_;
+  std::unique_ptr<Forwarder> forwarder_;
+  std::chrono::milliseconds drain_;
+  std::map<plan::PlanKey, plan::ServicePlanPtr> served_;  // by the forwarder
+  std::map<plan::PlanKey, std::vector<Element>> programmed_;
+  std::map<IpFamily, Table> tables_;
+};
+
+}  // namespace fairlead::userspace
