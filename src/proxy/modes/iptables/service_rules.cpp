@@ -1,6 +1,7 @@
 #include "proxy/modes/iptables/service_rules.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 
@@ -20,10 +21,20 @@ using plan::Target;
 
 constexpr int kStray = 2;
 
-// As the kernel keeps it: in units of 2^-31.
-std::string probability(std::size_t one_in) {
+// One in so many, as the kernel keeps it: in units of 2^-31.
+std::string format_probability(std::size_t one_in) {
   constexpr double kUnit = 0x80000000U;
   return fmt::format("{:.11f}", std::round(kUnit / static_cast<double>(one_in)) / kUnit);
+}
+
+// Most pools are small, and printing such numbers is slow.
+std::string probability(std::size_t one_in) {
+  static const auto kOfSmallPools = [] {
+    std::array<std::string, 64> out;
+    for (std::size_t n = 1; n < out.size(); ++n) out[n] = format_probability(n);
+    return out;
+  }();
+  return one_in < kOfSmallPools.size() ? kOfSmallPools[one_in] : format_probability(one_in);
 }
 
 std::string recent_list(std::string_view chain, IpFamily family) {
