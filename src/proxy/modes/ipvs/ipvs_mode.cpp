@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "proxy/modes/ipvs/scheduler.hpp"
 
@@ -110,8 +111,22 @@ State IpvsMode::render_all(const plan::Plan& plan, IpFamily family) {
     merge(out, std::move(rendered.own));
     for (const SetEntry& entry : rendered.shared) ++shared[entry];
   }
+  add_orphans(family, out);
   for (const auto& [entry, unused] : shared) add_shared(entry, out);
   return out;
+}
+
+bool IpvsMode::holds_address(const ServerKey& key) const {
+  return key.mark == 0 && !surroundings_.interface_addresses.contains(key.address);
+}
+
+void IpvsMode::add_orphans(IpFamily family, State& to) {
+  for (const auto& [key, server] : orphans_) {
+    if (key.family != family) continue;
+    to.servers.emplace(key, server);
+    if (key.mark == 0) to.entries.insert(record_of(key));
+    if (holds_address(key)) ++families_.at(family).shared[bound(key.address)];
+  }
 }
 
 // ---- what of the kernel's is ours ---------------------------------------------------------------
@@ -128,12 +143,7 @@ State IpvsMode::ours(const Reading& reading) const {
     const bool excluded = std::ranges::any_of(
         options_.exclude_cidrs, [&](const IpPrefix& cidr) { return cidr.contains(key.address); });
     if (excluded) return false;
-    const SetEntry record{.set = SetId::Servers,
-                          .address = key.address,
-                          .protocol = key.protocol,
-                          .port = key.port,
-                          .source = IpPrefix(IpAddress::any(key.family), 0)};
-    return out.entries.contains(record) || out.addresses.contains(key.address);
+    return out.entries.contains(record_of(key)) || out.addresses.contains(key.address);
   };
   for (const auto& [key, server] : reading.state.servers) {
     if (is_ours(key)) out.servers.emplace(key, server);
@@ -155,9 +165,13 @@ Result<ApplyStats> IpvsMode::apply_family(const plan::Plan& plan, IpFamily famil
   FAIRLEAD_TRY(stats, kernel_->make_scaffold(family));
   FAIRLEAD_TRY(rules, apply_rules(family));
   stats += rules;
-  State wanted = render_all(plan, family);
   FAIRLEAD_TRY(reading, kernel_->read(family));
   State there = ours(reading);
+  State wanted = render_all(plan, family);
+  for (const auto& [key, server] : there.servers) {
+    if (!wanted.servers.contains(key)) adopt_orphan(key, server, reading.destinations.at(key));
+  }
+  if (!orphans_.empty()) wanted = render_all(plan, family);
   // One that is wanted is ours from now on, whoever made it.
   std::set<ServerKey> with_leaving;
   for (auto& [key, server] : wanted.servers) {
@@ -166,7 +180,8 @@ Result<ApplyStats> IpvsMode::apply_family(const plan::Plan& plan, IpFamily famil
     there.servers.insert_or_assign(key, found->second);
     if (!leaves_slowly(key)) continue;
     for (const auto& [destination, weight] : found->second.destinations) {
-      if (!server.destinations.emplace(destination, 0).second) continue;
+      const bool departs = server.destinations.emplace(destination, 0).second;
+      if (!departs && !orphans_.contains(key)) continue;
       with_leaving.insert(key);
       leaving_[key].insert(destination);
     }
@@ -180,6 +195,7 @@ Result<ApplyStats> IpvsMode::apply_family(const plan::Plan& plan, IpFamily famil
 Result<ApplyStats> IpvsMode::apply_full(const plan::Plan& plan) {
   in_step_ = false;
   leaving_.clear();
+  orphans_.clear();
   FAIRLEAD_CHECK(look_around(plan));
   ApplyStats stats;
   for (const IpFamily family : kFamilies) {
@@ -196,6 +212,41 @@ Result<ApplyStats> IpvsMode::apply_full(const plan::Plan& plan) {
 
 // ---- one change ---------------------------------------------------------------------------------
 
+// A server that would go although it has connections stays for these.
+void IpvsMode::adopt_orphan(const ServerKey& key, const Server& server,
+                            const DestinationList& destinations) {
+  if (!leaves_slowly(key)) return;
+  Server kept{.scheduling = server.scheduling, .persistence = server.persistence};
+  for (const auto& [destination, connections] : destinations) {
+    if (!connections.none()) kept.destinations.emplace(destination, 0);
+  }
+  if (!kept.destinations.empty()) orphans_.emplace(key, std::move(kept));
+}
+
+// Servers of `before` that `after` lacks become orphans if they have connections; those of `after`
+// that are orphans are none any more.
+Result<void> IpvsMode::keep_departing(Step& step, SharedChange& shared) {
+  for (const auto& [key, server] : step.after.servers) {
+    const auto orphan = orphans_.find(key);
+    if (orphan == orphans_.end()) continue;
+    if (key.mark == 0) step.before.entries.insert(record_of(key));
+    if (holds_address(key)) --shared[bound(key.address)];
+    step.before.servers.insert_or_assign(key, std::move(orphan->second));
+    orphans_.erase(orphan);
+  }
+  for (const auto& [key, server] : step.before.servers) {
+    if (step.after.servers.contains(key) || !leaves_slowly(key)) continue;
+    FAIRLEAD_TRY(destinations, kernel_->destinations(key));
+    adopt_orphan(key, server, destinations);
+    const auto orphan = orphans_.find(key);
+    if (orphan == orphans_.end()) continue;
+    step.after.servers.emplace(key, orphan->second);
+    if (key.mark == 0) step.after.entries.insert(record_of(key));
+    if (holds_address(key)) ++shared[bound(key.address)];
+  }
+  return {};
+}
+
 // A destination of `before` that `after` lacks stays with weight 0; one that is leaving already and
 // comes back is edited, not added.
 void IpvsMode::keep_leaving(Step& step) const {
@@ -206,8 +257,25 @@ void IpvsMode::keep_leaving(Step& step) const {
       for (const Destination& destination : leaving->second)
         before->second.destinations.emplace(destination, 0);
     }
+    if (orphans_.contains(key)) continue;  // what has no connections may go at once
     for (const auto& [destination, weight] : before->second.destinations)
       after.destinations.emplace(destination, 0);
+  }
+}
+
+void IpvsMode::count(const SharedChange& shared, Step& step) {
+  for (const auto& [entry, change] : shared) {
+    auto& counts = families_.at(entry.address.family()).shared;
+    const std::int64_t before = counts.contains(entry) ? counts.at(entry) : 0;
+    const std::int64_t after = before + change;
+    check(after >= 0, "what services share is counted");
+    if (before > 0 && after == 0) add_shared(entry, step.before);
+    if (before == 0 && after > 0) add_shared(entry, step.after);
+    if (after == 0) {
+      counts.erase(entry);
+    } else {
+      counts[entry] = static_cast<std::uint32_t>(after);
+    }
   }
 }
 
@@ -217,7 +285,7 @@ Result<ApplyStats> IpvsMode::apply(const plan::Plan& plan, const plan::PlanDelta
     return apply_full(plan);
   in_step_ = false;
   Step step;
-  std::map<IpFamily, std::map<SetEntry, std::int64_t>> shared;
+  SharedChange shared;
   for (const plan::ServiceChange& change : delta.services) {
     const plan::PlanKey& key = (change.after != nullptr ? change.after : change.before)->key;
     if (!families_.contains(key.family)) continue;
@@ -225,27 +293,14 @@ Result<ApplyStats> IpvsMode::apply(const plan::Plan& plan, const plan::PlanDelta
       if (service == nullptr) return;
       Rendered rendered = render_service(*service);
       merge(into, std::move(rendered.own));
-      for (const SetEntry& entry : rendered.shared) shared[key.family][entry] += count;
+      for (const SetEntry& entry : rendered.shared) shared[entry] += count;
     };
     take(change.before, step.before, -1);
     take(change.after, step.after, 1);
     if (change.after == nullptr || !needs_mark(*change.after)) marks_.release(key);
   }
-  for (const auto& [family, entries] : shared) {
-    auto& counts = families_.at(family).shared;
-    for (const auto& [entry, change] : entries) {
-      const std::int64_t before = counts.contains(entry) ? counts.at(entry) : 0;
-      const std::int64_t after = before + change;
-      check(after >= 0, "what services share is counted");
-      if (before > 0 && after == 0) add_shared(entry, step.before);
-      if (before == 0 && after > 0) add_shared(entry, step.after);
-      if (after == 0) {
-        counts.erase(entry);
-      } else {
-        counts[entry] = static_cast<std::uint32_t>(after);
-      }
-    }
-  }
+  FAIRLEAD_CHECK(keep_departing(step, shared));
+  count(shared, step);
   keep_leaving(step);
   FAIRLEAD_TRY(stats, kernel_->commit(difference(step.before, step.after)));
   std::set<ServerKey> with_leaving;
@@ -264,11 +319,13 @@ Result<ApplyStats> IpvsMode::apply(const plan::Plan& plan, const plan::PlanDelta
   return stats += gone;
 }
 
-// Deletes those of leaving_ at `servers` whose connections have ended, and looks again later for
-// the others.
+// Deletes those of leaving_ at `servers` whose connections have ended, with them the orphans that
+// have none left, and looks again later for the others.
 Result<ApplyStats> IpvsMode::let_go(const std::set<ServerKey>& servers) {
   ApplyStats stats;
   Operations operations;
+  Step step;
+  SharedChange shared;
   for (const ServerKey& key : servers) {
     const auto leaving = leaving_.find(key);
     if (leaving == leaving_.end()) continue;
@@ -280,8 +337,15 @@ Result<ApplyStats> IpvsMode::let_go(const std::set<ServerKey>& servers) {
       operations.emplace_back(DeleteDestination{.server = key, .destination = destination});
       return true;
     });
-    if (leaving->second.empty()) leaving_.erase(leaving);
+    if (!leaving->second.empty()) continue;
+    leaving_.erase(leaving);
+    if (orphans_.erase(key) == 0) continue;
+    step.before.servers.emplace(key, Server{});
+    if (key.mark == 0) step.before.entries.insert(record_of(key));
+    if (holds_address(key)) --shared[bound(key.address)];
   }
+  count(shared, step);
+  std::ranges::move(difference(step.before, step.after), std::back_inserter(operations));
   FAIRLEAD_TRY(done, kernel_->commit(operations));
   if (!leaving_.empty()) FAIRLEAD_CHECK(kernel_->set_timer(kLeavingPeriod));
   return stats += done;
@@ -326,10 +390,7 @@ Result<bool> IpvsMode::tampered() {
     const auto family = families_.find(event.address.family());
     if (family == families_.end()) continue;
     if (event.on_device) {
-      const SetEntry bound{.set = SetId::Addresses,
-                           .address = event.address,
-                           .source = IpPrefix(IpAddress::any(event.address.family()), 0)};
-      const bool wanted = family->second.shared.contains(bound);
+      const bool wanted = family->second.shared.contains(bound(event.address));
       ours = ours || (wanted != event.added && !event.address.is_link_local());
     } else if (surroundings_.interface_addresses.contains(event.address) != event.added) {
       ours = true;  // node ports answer on it, or a service's address is the node's own now
@@ -356,6 +417,7 @@ Result<void> IpvsMode::cleanup() {
   in_step_ = false;
   families_.clear();
   leaving_.clear();
+  orphans_.clear();
   for (const IpFamily family : kFamilies) FAIRLEAD_CHECK(remove_family(family));
   return kernel_->remove_device();
 }

@@ -4,7 +4,8 @@
 // kernel's tables are read at the start, after a failure and by audits, never on the way of a
 // change.
 //
-// A TCP endpoint that leaves keeps its connections: its weight becomes 0 until they have ended.
+// A TCP endpoint that leaves keeps its connections: its weight becomes 0 until they have ended, and
+// as long its virtual server stays, even when its service is gone.
 // What is ours is written down in the kernel itself (the set of our servers, the device, the prefix
 // of our marks and chains), so that a restarted proxy finds it and cleanup() takes nothing else.
 // Two things differ from other modes, by IPVS's nature: a service's address is one of the node's
@@ -64,13 +65,20 @@ class IpvsMode final : public plan::Mode {
   struct Step {
     State before, after;
   };
+  using SharedChange = std::map<SetEntry, std::int64_t>;
 
   Result<void> look_around(const plan::Plan& plan);
   Rendered render_service(const plan::ServicePlan& service);
   State render_all(const plan::Plan& plan, IpFamily family);
   State ours(const Reading& reading) const;
   bool is_claim(const plan::ServiceChange& change) const;
+  bool holds_address(const ServerKey& key) const;
+  void add_orphans(IpFamily family, State& to);
+  void adopt_orphan(const ServerKey& key, const Server& server,
+                    const DestinationList& destinations);
+  Result<void> keep_departing(Step& step, SharedChange& shared);
   void keep_leaving(Step& step) const;
+  void count(const SharedChange& shared, Step& step);
   Result<plan::ApplyStats> apply_rules(IpFamily family);
   Result<plan::ApplyStats> apply_family(const plan::Plan& plan, IpFamily family);
   Result<plan::ApplyStats> let_go(const std::set<ServerKey>& servers);
@@ -83,6 +91,9 @@ class IpvsMode final : public plan::Mode {
   Marks marks_;
   // Destinations of weight 0 that still have connections.
   std::map<ServerKey, std::set<Destination>> leaving_;
+  // Servers that no service wants any more, there only for such destinations. Each holds its
+  // address on the device.
+  std::map<ServerKey, Server> orphans_;
   bool in_step_ = false;  // the kernel has what was last applied
 };
 

@@ -19,6 +19,7 @@ constexpr std::array kSchemas = {
     SetSchema{.name = "KUBE-LOAD-BALANCER-SOURCE-CIDR", .type = "hash:ip,port,net", .revision = 7},
     SetSchema{.name = "KUBE-IPVS-SERVERS", .type = kAddressPort, .revision = 5},
     SetSchema{.name = "KUBE-IPVS-DROP", .type = kAddressPort, .revision = 5},
+    SetSchema{.name = "KUBE-IPVS-REJECT", .type = kAddressPort, .revision = 5},
     SetSchema{.name = "KUBE-IPVS-SHORT-CUT", .type = kAddressPort, .revision = 5, .marks = true},
     SetSchema{.name = "KUBE-IPVS-IPS", .type = "hash:ip", .revision = 4},
 };

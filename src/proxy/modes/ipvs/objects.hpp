@@ -68,12 +68,13 @@ enum class SetId : std::uint8_t {
   SourceRanges,  // who may use a firewalled one
   Servers,       // every virtual server of ours; also the record of what is ours
   Drop,          // new connections are dropped
+  Reject,        // new connections are refused
   ShortCut,      // clients of this node go to the server of this mark
   Addresses,     // on the dummy device: nothing but virtual servers answers there
 };
-inline constexpr std::array kSets = {SetId::LoopBack,   SetId::ClusterIp,    SetId::Masquerade,
-                                     SetId::Firewalled, SetId::SourceRanges, SetId::Servers,
-                                     SetId::Drop,       SetId::ShortCut,     SetId::Addresses};
+inline constexpr std::array kSets = {
+    SetId::LoopBack, SetId::ClusterIp, SetId::Masquerade, SetId::Firewalled, SetId::SourceRanges,
+    SetId::Servers,  SetId::Drop,      SetId::Reject,     SetId::ShortCut,   SetId::Addresses};
 
 struct SetSchema {
   std::string_view name;  // for IPv4

@@ -43,6 +43,14 @@ bool takes_short_cut(const Frontend& frontend) {
   return frontend.short_circuit && frontend.target != Target::ClusterPool;
 }
 
+SetEntry entry_of(SetId set, const ServerKey& key) {
+  return {.set = set,
+          .address = key.address,
+          .protocol = key.protocol,
+          .port = key.port,
+          .source = IpPrefix(IpAddress::any(key.address.family()), 0)};
+}
+
 class ServiceRenderer {
  public:
   ServiceRenderer(const ServicePlan& service, const Rendering& with)
@@ -94,9 +102,13 @@ class ServiceRenderer {
                         .port = frontend.port,
                         .protocol = protocol()};
     if (frontend.kind == FrontendKind::NodePort && with_.claimed.contains(key)) return;
-    out_.own.servers.emplace(key, server_for(pool_of(frontend.target)));
-    enter(SetId::Servers, key);
-    if (frontend.target == Target::Drop) enter(SetId::Drop, key);
+    Server server = server_for(pool_of(frontend.target));
+    if (!server.destinations.empty()) {
+      out_.own.servers.emplace(key, std::move(server));
+      enter(SetId::Servers, key);
+    } else {
+      enter(frontend.target == Target::Drop ? SetId::Drop : SetId::Reject, key);
+    }
     if (frontend.masquerade == Masquerade::OffCluster) enter(SetId::ClusterIp, key);
     if (frontend.masquerade == Masquerade::Always) enter(SetId::Masquerade, key);
     if (!frontend.source_ranges.empty()) enter(SetId::Firewalled, key);
@@ -109,13 +121,6 @@ class ServiceRenderer {
     }
   }
 
-  static SetEntry entry_of(SetId set, const ServerKey& key) {
-    return {.set = set,
-            .address = key.address,
-            .protocol = key.protocol,
-            .port = key.port,
-            .source = IpPrefix(IpAddress::any(key.address.family()), 0)};
-  }
   void enter(SetId set, const ServerKey& key) { out_.own.entries.insert(entry_of(set, key)); }
 
   // Sets cannot hold a range of length 0, only its halves.
@@ -137,9 +142,7 @@ class ServiceRenderer {
 
   void bind(const IpAddress& address) {
     if (with_.surroundings.interface_addresses.contains(address)) return;
-    out_.shared.insert({.set = SetId::Addresses,
-                        .address = address,
-                        .source = IpPrefix(IpAddress::any(address.family()), 0)});
+    out_.shared.insert(bound(address));
   }
 
   void add_short_cut() {
@@ -223,6 +226,14 @@ Protocol protocol_of_mark(std::uint32_t mark) {
     default:
       return Protocol::Tcp;
   }
+}
+
+SetEntry record_of(const ServerKey& key) { return entry_of(SetId::Servers, key); }
+
+SetEntry bound(const IpAddress& address) {
+  return {.set = SetId::Addresses,
+          .address = address,
+          .source = IpPrefix(IpAddress::any(address.family()), 0)};
 }
 
 bool needs_mark(const ServicePlan& service) {

@@ -4,8 +4,8 @@
 // Every frontend is a virtual server, node ports one for each address they answer on. IPVS sends
 // all clients of a server to the same destinations, so where a policy tells clients of this node
 // from others (Frontend::short_circuit) there is a second server, reached by a firewall mark that
-// the ShortCut set gives to their packets. Servers that reject have no destinations, for which the
-// kernel answers "port unreachable".
+// the ShortCut set gives to their packets. A frontend that leads nowhere has no server: rules
+// refuse or drop for it.
 #pragma once
 
 #include <functional>
@@ -70,6 +70,9 @@ struct Rendering {
   // The mark of the service port at hand, asked for only if it needs one.
   std::function<std::uint32_t()> mark;
 };
+// The record of a server in the Servers set, and that of an address of the dummy device.
+SetEntry record_of(const ServerKey& key);
+SetEntry bound(const IpAddress& address);
 Rendered render(const plan::ServicePlan& service, const Rendering& with);
 bool needs_mark(const plan::ServicePlan& service);
 

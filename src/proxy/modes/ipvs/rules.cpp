@@ -99,11 +99,19 @@ Table filter(const plan::NodePlan& node, IpFamily family) {
   Table out;
   out.chains["KUBE-IPVS-FORWARD"] = {fmt::format("-m mark --mark {:#x}/{:#x} -j ACCEPT", bit, bit),
                                      "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"};
-  // The addresses of services are the node's own here, but the node's other ports are not theirs.
-  out.chains["KUBE-IPVS-FILTER"] = {
-      in_set(SetId::Servers, family, "dst,dst") + " -j RETURN",
-      fmt::format("{} {} -j REJECT --reject-with {}", kNew, in_set(SetId::Addresses, family, "dst"),
-                  family == IpFamily::V4 ? "icmp-port-unreachable" : "icmp6-port-unreachable")};
+  // The addresses of services are the node's own here, but the node's other ports are not theirs. A
+  // reset reaches even a client that is still inside connect(), where the kernel forgets an ICMP
+  // message; this runs before IPVS sees a packet.
+  const std::string_view unreachable =
+      family == IpFamily::V4 ? "icmp-port-unreachable" : "icmp6-port-unreachable";
+  auto& entering = out.chains["KUBE-IPVS-FILTER"];
+  const auto refuse = [&](const std::string& which) {
+    entering.push_back(fmt::format("-p tcp {} {} -j REJECT --reject-with tcp-reset", kNew, which));
+    entering.push_back(fmt::format("{} {} -j REJECT --reject-with {}", kNew, which, unreachable));
+  };
+  refuse(in_set(SetId::Reject, family, "dst,dst"));
+  entering.push_back(in_set(SetId::Servers, family, "dst,dst") + " -j RETURN");
+  refuse(in_set(SetId::Addresses, family, "dst"));
   out.jumps = {"FORWARD -j KUBE-IPVS-FORWARD", "INPUT -j KUBE-IPVS-FILTER"};
   return out;
 }
