@@ -144,23 +144,13 @@ std::vector<std::string> validate(const Config& c) {
 }
 
 Result<std::string> effective_mode(const Config& config) {
-  if (config.mode.empty() || config.mode == "nftables") return std::string("nftables");
-  if (config.mode == "iptables" || config.mode == "userspace") return config.mode;
+  constexpr std::array<std::string_view, 4> kModes = {"nftables", "iptables", "ipvs", "userspace"};
+  if (config.mode.empty()) return std::string("nftables");
+  if (std::ranges::find(kModes, config.mode) != kModes.end()) return config.mode;
   return make_error(ErrorCode::Unsupported,
-                    "proxy mode \"{}\": this build does not have it yet; it has nftables "
-                    "(--proxy-mode=nftables, or leave it out), iptables and userspace",
+                    "proxy mode \"{}\": there is none of this name; there are nftables "
+                    "(--proxy-mode=nftables, or leave it out), iptables, ipvs and userspace",
                     config.mode);
-}
-
-bool localhost_node_ports(const Config& config) {
-  if (config.mode != "iptables" || !config.iptables.localhost_node_ports) return false;
-  const auto covers_loopback = [](const std::string& text) {
-    const auto cidr = IpPrefix::parse_sloppy(text);
-    return cidr && (cidr->contains(IpAddress::loopback(IpFamily::V4)) ||
-                    IpPrefix(IpAddress::loopback(IpFamily::V4), 8).contains(*cidr));
-  };
-  return config.node_port_addresses.empty() ||
-         std::ranges::any_of(config.node_port_addresses, covers_loopback);
 }
 
 LocalMode local_mode(const Config& config) {

@@ -154,12 +154,15 @@ Result<void> Cluster::sync() {
 
 plan::Explanation Cluster::explain(const Host& from, Protocol protocol, const IpAddress& source,
                                    const SocketAddress& to) const {
+  // Mode ipvs binds services' addresses on the node, which sends from them.
+  std::vector<IpAddress> local = facts_.interface_addresses;
+  if (&from == &rig_.node()) local.push_back(source);
   return plan::explain(plan(),
                        {.protocol = protocol,
                         .source = source,
                         .destination = to,
                         .input_interface = &from == &rig_.node() ? "" : from.seen_at},
-                       {.local = facts_.interface_addresses});
+                       {.local = std::move(local)});
 }
 
 }  // namespace fairlead::packets

@@ -22,9 +22,17 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-// Every mode of this list runs every scenario.
-constexpr std::array<std::string_view, 4> kModes = {"nftables", "iptables-nft", "iptables-legacy",
-                                                    "userspace"};
+// Every mode runs every scenario. Where the kernel has no IPVS, mode ipvs runs in a virtual machine
+// (tests/vm).
+std::vector<std::string_view> modes_here() {
+  std::vector<std::string_view> out = {"nftables", "iptables-nft", "iptables-legacy", "userspace"};
+  if (std::filesystem::exists("/proc/net/ip_vs")) out.emplace_back("ipvs");
+  return out;
+}
+
+// What IPVS cannot do: affinity ends with its time only when no connection is left, not even one in
+// TIME_WAIT; and each address of a service has an affinity of its own.
+constexpr std::array<std::string_view, 2> kNotForIpvs = {"affinity-timeout", "affinity-udp"};
 
 // Long enough for an answer on a busy machine; a test that passes never waits that long.
 constexpr auto kPatience = 5s;
@@ -56,7 +64,8 @@ std::vector<Case> all_cases() {
   std::ranges::sort(files);
   std::vector<Case> cases;
   for (const std::string& file : files) {
-    for (const std::string_view mode : kModes) {
+    for (const std::string_view mode : modes_here()) {
+      if (mode == "ipvs" && std::ranges::count(kNotForIpvs, file) != 0) continue;
       const auto add = [&](IpFamily family, Programming programming) {
         cases.push_back({file, std::string(mode), family, programming});
       };
@@ -117,6 +126,7 @@ class PacketScenario : public RigTest, public ::testing::WithParamInterface<Case
   void tamper(const std::vector<std::string>& command);
   void send(const Expectation& expectation);
   void send_into_silence(const std::vector<const Expectation*>& silent);
+  Expect expected_here(const Expectation& expectation) const;
   bool judge(const Expectation& expectation, const Outcome& outcome);
   void compare_explanation(const Expectation& expectation, const IpAddress& source);
 
@@ -199,10 +209,21 @@ void PacketScenario::compare_explanation(const Expectation& expectation, const I
   EXPECT_EQ(backends, expectation.backends) << "explain: " << plan::to_text(explanation);
 }
 
+// In mode ipvs a service's address is one of the node's: what is not the service's business there
+// is refused instead of going its way.
+Expect PacketScenario::expected_here(const Expectation& expectation) const {
+  if (GetParam().mode != "ipvs" || expectation.expect != Expect::Leaked) return expectation.expect;
+  for (const auto& [key, service] : cluster_->plan().services) {
+    for (const plan::Frontend& frontend : service->frontends)
+      if (frontend.address == expectation.to.address) return Expect::Closed;
+  }
+  return expectation.expect;
+}
+
 // Whether the outcome is as expected; failures are added to the test.
 bool PacketScenario::judge(const Expectation& expectation, const Outcome& outcome) {
   const std::string got = outcome.to_string();
-  switch (expectation.expect) {
+  switch (expected_here(expectation)) {
     case Expect::Refused:
     case Expect::Closed:
       EXPECT_EQ(got, "refused");
@@ -224,8 +245,10 @@ bool PacketScenario::judge(const Expectation& expectation, const Outcome& outcom
   }
   const std::string host = backend->first.substr(0, backend->first.find(':'));
   const IpAddress at = rig().host(host).addresses.at(expectation.to.address.family()).front();
-  // Userspace mode speaks to endpoints itself, whoever asked.
-  const bool sees_node = backend->second || GetParam().mode == "userspace";
+  // Userspace mode speaks to endpoints itself, whoever asked. In mode ipvs the node's own packets
+  // always are masqueraded: their source would be the service.
+  const bool sees_node = backend->second || GetParam().mode == "userspace" ||
+                         (GetParam().mode == "ipvs" && expectation.from == "node1");
   const IpAddress seen = sees_node ? Rig::masquerade_address(at) : outcome.source;
   EXPECT_EQ(outcome.seen_source.to_string(), seen.to_string())
       << outcome.backend << (sees_node ? " should see the node" : " should see the client");
@@ -303,6 +326,13 @@ void PacketScenario::expect_clean() {
     EXPECT_TRUE(output) << output.error().message;
     return output ? *output : "";
   };
+  if (GetParam().mode == "ipvs") {
+    EXPECT_EQ(ran({"ipset", "list", "-n"}), "") << "cleanup left this behind";
+    EXPECT_THAT(ran({"ip", "link"}), Not(HasSubstr("ipvs"))) << "cleanup left this behind";
+    EXPECT_THAT(ran({"ipvsadm", "-Sn"}), "") << "cleanup left this behind";
+    EXPECT_THAT(ran({"nft", "list", "ruleset"}), Not(HasSubstr("KUBE")));
+    return;
+  }
   if (!GetParam().mode.starts_with("iptables-")) {
     EXPECT_EQ(ran({"nft", "list", "ruleset"}), "") << "cleanup left this behind";
     return;

@@ -185,12 +185,14 @@ TEST(Config, ValidationNamesFieldAndValue) {
   EXPECT_GE(validate(all).size(), cases.size() - 1) << "all of them at once";
 }
 
-TEST(Config, ModesThatAreMissingAreSaidPlainly) {
+TEST(Config, ModesThatDoNotExistAreSaidPlainly) {
   Config config;
   EXPECT_EQ(*effective_mode(config), "nftables");
   config.mode = "ipvs";
+  EXPECT_EQ(*effective_mode(config), "ipvs");
+  config.mode = "kernelspace";
   EXPECT_THAT(effective_mode(config).error().message,
-              HasSubstr("\"ipvs\": this build does not have it yet; it has nftables"));
+              HasSubstr("\"kernelspace\": there is none of this name; there are nftables"));
 }
 
 TEST(Config, LocalhostNodePortsNeedModeIptablesTheSettingAndAnAddressRange) {

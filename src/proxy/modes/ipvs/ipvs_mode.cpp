@@ -131,8 +131,15 @@ void IpvsMode::add_orphans(IpFamily family, State& to) {
 
 // ---- what of the kernel's is ours ---------------------------------------------------------------
 
-State IpvsMode::ours(const Reading& reading) const {
-  State out{.entries = reading.state.entries, .addresses = reading.state.addresses};
+State IpvsMode::ours(const Reading& reading, const State& wanted) const {
+  const auto is_spared = [&](const IpAddress& address) {
+    return std::ranges::any_of(options_.exclude_cidrs,
+                               [&](const IpPrefix& cidr) { return cidr.contains(address); });
+  };
+  State out{.entries = reading.state.entries};
+  for (const IpAddress& address : reading.state.addresses) {
+    if (!is_spared(address) || wanted.addresses.contains(address)) out.addresses.insert(address);
+  }
   const auto is_ours = [&](const ServerKey& key) {
     if (key.mark != 0) {
       const auto family = families_.find(key.family);
@@ -140,9 +147,7 @@ State IpvsMode::ours(const Reading& reading) const {
       const auto& node = family == families_.end() ? fallback : family->second.node;
       return is_our_mark(key.mark, node.masquerade_mark);
     }
-    const bool excluded = std::ranges::any_of(
-        options_.exclude_cidrs, [&](const IpPrefix& cidr) { return cidr.contains(key.address); });
-    if (excluded) return false;
+    if (is_spared(key.address)) return wanted.servers.contains(key);
     return out.entries.contains(record_of(key)) || out.addresses.contains(key.address);
   };
   for (const auto& [key, server] : reading.state.servers) {
@@ -166,8 +171,8 @@ Result<ApplyStats> IpvsMode::apply_family(const plan::Plan& plan, IpFamily famil
   FAIRLEAD_TRY(rules, apply_rules(family));
   stats += rules;
   FAIRLEAD_TRY(reading, kernel_->read(family));
-  State there = ours(reading);
   State wanted = render_all(plan, family);
+  State there = ours(reading, wanted);
   for (const auto& [key, server] : there.servers) {
     if (!wanted.servers.contains(key)) adopt_orphan(key, server, reading.destinations.at(key));
   }
@@ -212,13 +217,14 @@ Result<ApplyStats> IpvsMode::apply_full(const plan::Plan& plan) {
 
 // ---- one change ---------------------------------------------------------------------------------
 
-// A server that would go although it has connections stays for these.
+// A server that would go although it has connections stays for these. Only for established ones:
+// what is left of closed ones, minutes of TIME_WAIT, is not worth an address that nobody has.
 void IpvsMode::adopt_orphan(const ServerKey& key, const Server& server,
                             const DestinationList& destinations) {
   if (!leaves_slowly(key)) return;
   Server kept{.scheduling = server.scheduling, .persistence = server.persistence};
   for (const auto& [destination, connections] : destinations) {
-    if (!connections.none()) kept.destinations.emplace(destination, 0);
+    if (connections.active != 0) kept.destinations.emplace(destination, 0);
   }
   if (!kept.destinations.empty()) orphans_.emplace(key, std::move(kept));
 }
@@ -333,7 +339,10 @@ Result<ApplyStats> IpvsMode::let_go(const std::set<ServerKey>& servers) {
     stats += {.transactions = 1, .messages = 1};
     std::erase_if(leaving->second, [&](const Destination& destination) {
       const auto found = connections.find(destination);
-      if (found != connections.end() && !found->second.none()) return false;
+      const bool orphan = orphans_.contains(key);
+      const bool over = found == connections.end() || found->second.none() ||
+                        (orphan && found->second.active == 0);
+      if (!over) return false;
       operations.emplace_back(DeleteDestination{.server = key, .destination = destination});
       return true;
     });
@@ -365,7 +374,7 @@ Result<std::vector<std::string>> IpvsMode::verify(const plan::Plan& plan, std::s
         server->second.destinations.emplace(destination, 0);
     }
     FAIRLEAD_TRY(reading, kernel_->read(family));
-    for (const Operation& operation : difference(ours(reading), wanted)) {
+    for (const Operation& operation : difference(ours(reading, wanted), wanted)) {
       if (out.size() >= limit) return out;
       out.push_back("to mend it: " + to_string(operation));
     }
@@ -402,7 +411,7 @@ Result<bool> IpvsMode::tampered() {
 
 Result<void> IpvsMode::remove_family(IpFamily family) {
   FAIRLEAD_TRY(reading, kernel_->read(family));
-  FAIRLEAD_CHECK(kernel_->commit(difference(ours(reading), {})));
+  FAIRLEAD_CHECK(kernel_->commit(difference(ours(reading, {}), {})));
   // Which settings the rules came from does not matter: the names are the same.
   auto saved = kernel_->saved_rules(family);
   // Without tools for a family there are no rules of it.

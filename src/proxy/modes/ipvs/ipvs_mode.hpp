@@ -29,9 +29,10 @@
 namespace fairlead::ipvs {
 
 struct Config {
-  std::string scheduler;                // as parse_scheduler() reads it
-  std::vector<IpPrefix> exclude_cidrs;  // servers there are never deleted unless this run made them
-  KernelConfig kernel;                  // its scheduler is set from the one above
+  std::string scheduler;  // as parse_scheduler() reads it
+  // Servers and addresses there stay, unless a service wants or wanted them.
+  std::vector<IpPrefix> exclude_cidrs;
+  KernelConfig kernel;  // its scheduler is set from the one above
 };
 
 Result<std::unique_ptr<plan::Mode>> create(Config config);
@@ -70,7 +71,7 @@ class IpvsMode final : public plan::Mode {
   Result<void> look_around(const plan::Plan& plan);
   Rendered render_service(const plan::ServicePlan& service);
   State render_all(const plan::Plan& plan, IpFamily family);
-  State ours(const Reading& reading) const;
+  State ours(const Reading& reading, const State& wanted) const;
   bool is_claim(const plan::ServiceChange& change) const;
   bool holds_address(const ServerKey& key) const;
   void add_orphans(IpFamily family, State& to);

@@ -111,6 +111,7 @@ Table filter(const plan::NodePlan& node, IpFamily family) {
   };
   refuse(in_set(SetId::Reject, family, "dst,dst"));
   entering.push_back(in_set(SetId::Servers, family, "dst,dst") + " -j RETURN");
+  entering.push_back(in_set(SetId::ShortCut, family, "dst,dst") + " -j RETURN");
   refuse(in_set(SetId::Addresses, family, "dst"));
   out.jumps = {"FORWARD -j KUBE-IPVS-FORWARD", "INPUT -j KUBE-IPVS-FILTER"};
   return out;
