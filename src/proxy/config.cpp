@@ -1,6 +1,7 @@
 #include "proxy/config.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/clock.hpp"
 #include "base/text.hpp"
@@ -144,13 +145,24 @@ std::vector<std::string> validate(const Config& c) {
 }
 
 Result<std::string> effective_mode(const Config& config) {
-  constexpr std::array<std::string_view, 4> kModes = {"nftables", "iptables", "ipvs", "userspace"};
+  constexpr std::array<std::string_view, 4> kOffered = {"nftables", "iptables", "ipvs", "userspace"};
   if (config.mode.empty()) return std::string("nftables");
-  if (std::ranges::find(kModes, config.mode) != kModes.end()) return config.mode;
+  if (std::ranges::find(kOffered, config.mode) != kOffered.end()) return config.mode;
   return make_error(ErrorCode::Unsupported,
                     "proxy mode \"{}\": there is none of this name; there are nftables "
                     "(--proxy-mode=nftables, or leave it out), iptables, ipvs and userspace",
                     config.mode);
+}
+
+bool localhost_node_ports(const Config& config) {
+  if (config.mode != "iptables" || !config.iptables.localhost_node_ports) return false;
+  const auto covers_loopback = [](const std::string& text) {
+    const auto cidr = IpPrefix::parse_sloppy(text);
+    return cidr && (cidr->contains(IpAddress::loopback(IpFamily::V4)) ||
+                    IpPrefix(IpAddress::loopback(IpFamily::V4), 8).contains(*cidr));
+  };
+  return config.node_port_addresses.empty() ||
+         std::ranges::any_of(config.node_port_addresses, covers_loopback);
 }
 
 LocalMode local_mode(const Config& config) {

@@ -51,8 +51,6 @@ TEST_F(BadInputTest, FlagsAreRefused) {
       {.flags = {"--iptables-masquerade-bit=40"}, .field = "masqueradeBit", .value = "40"},
       {.flags = {"--oom-score-adj=5000"}, .field = "oomScoreAdj", .value = "5000"},
       {.flags = {"--proxy-mode=magic"}, .field = "mode", .value = "magic"},
-      {.flags = {"--proxy-mode=ipvs"}, .field = "does not have it yet", .value = "ipvs"},
-      {.flags = {"--proxy-mode=iptables"}, .field = "does not have it yet", .value = "iptables"},
       {.flags = {"--detect-local-mode=Guess"}, .field = "detectLocalMode", .value = "Guess"},
       {.flags = {"--kubeconfig=/nowhere/kc"}, .field = "kubeconfig", .value = "/nowhere/kc"},
       {.flags = {"--kubeconfig=" + broken}, .field = "kubeconfig", .value = broken},
