@@ -22,6 +22,7 @@ namespace {
 
 using namespace testing;
 using plan::Plan;
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 class OperationList final : public OperationSink {
@@ -93,13 +94,42 @@ TEST(NftablesRender, NftAcceptsTheGoldenFiles) {
   });
 }
 
-// ---- changes ----
+// ---- what goes first ----
 
 TableCopy rendered_anew(const Plan& plan, IpFamily family) {
   TableCopy table(family);
   Renderer(family).full(plan, table);
   return table;
 }
+
+TEST(NftablesRender, ApiServerAndDnsGoFirst) {
+  Plan plan = small_plan();
+  const auto put_named = [&plan](std::string_view name_space, std::string_view name, Port port,
+                                 std::string_view address) {
+    plan::ServicePlan service =
+        simple_service(std::string(name), address, {local("10.0.1.9", number(port))});
+    service.key.service_port.namespace_ = name_space;
+    service.frontends.front().port = port;
+    put(plan, std::move(service));
+  };
+  put_named("default", "kubernetes", Port{443}, "10.96.1.1");
+  put_named("kube-system", "any-dns", Port{53}, "10.96.1.2");
+  put_named("kube-system", "metrics", Port{443}, "10.96.1.3");
+  put_named("other", "dns", Port{53}, "10.96.1.4");
+  Renderer renderer(IpFamily::V4);
+  TableCopy table(IpFamily::V4);
+  renderer.first(plan, table);
+  std::set<std::string> first;
+  for (const auto& [name, datum] : table.elements()) {
+    if (name.first == SetId::Services) first.insert(datum.comment);
+  }
+  EXPECT_THAT(first, ElementsAre("default/kubernetes:p", "kube-system/any-dns:p"));
+  renderer.rest(plan, table);
+  EXPECT_THAT(table.complaints(), IsEmpty());
+  EXPECT_EQ(table.elements(), rendered_anew(plan, IpFamily::V4).elements());
+}
+
+// ---- changes ----
 
 // Slots and tokens of a pool may be in another order: which of its backends sits where is left out.
 using Unordered = std::map<std::tuple<SetId, Key, bool>, std::multiset<TableCopy::Datum>>;

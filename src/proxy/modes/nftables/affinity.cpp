@@ -3,16 +3,6 @@
 #include "proxy/modes/nftables/render.hpp"
 
 namespace fairlead::nftables {
-namespace {
-
-std::uint32_t token_of(const Element& pair) {
-  std::uint32_t token = 0;
-  std::memcpy(&token, pair.key.bytes().last(sizeof token).data(), sizeof token);
-  return token;
-}
-
-}  // namespace
-
 std::set<std::uint32_t> departed(const plan::PlanDelta& delta, IpFamily family) {
   std::set<std::uint32_t> out;
   for (const plan::ServiceChange& change : delta.services) {
@@ -41,7 +31,7 @@ Result<plan::ApplyStats> forget(Kernel& kernel, IpFamily family, Forget which,
     auto transaction = kernel.begin();
     bool anything = false;
     FAIRLEAD_CHECK(kernel.list_elements(family, SetId::Affinity, [&](Element pair) {
-      if (tokens.contains(token_of(pair)) != (which == Forget::These)) return;
+      if (tokens.contains(pair.key.last_number()) != (which == Forget::These)) return;
       transaction->add({family, DeleteElement{std::move(pair)}});
       anything = true;
     }));

@@ -2,33 +2,13 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <set>
+
+#include "proxy/modes/nftables/snapshot.hpp"
 
 namespace fairlead::nftables {
 namespace {
-
-// The expected table, taken from the renderer's operations.
-class Expectation final : public OperationSink {
- public:
-  explicit Expectation(const Kernel& kernel) : kernel_(kernel) {}
-
-  void add(Operation operation) override {
-    if (auto* o = std::get_if<AddElement>(&operation.action)) {
-      o->element.comment.clear();
-      elements[static_cast<std::size_t>(o->element.set)].push_back(std::move(o->element));
-    } else if (auto* chain = std::get_if<AddChain>(&operation.action)) {
-      chains[chain->chain.name];
-    } else if (auto* rule = std::get_if<AddRule>(&operation.action)) {
-      chains[rule->chain].push_back(kernel_.describe(rule->rule, operation.family));
-    }
-  }
-
-  std::array<std::vector<Element>, kSetCount> elements;
-  std::map<std::string, std::vector<std::string>> chains;
-
- private:
-  const Kernel& kernel_;
-};
 
 class Report {
  public:
@@ -46,9 +26,8 @@ class Report {
   std::vector<std::string> lines_;
 };
 
-void compare_names(const std::set<std::string>& expected, const std::vector<std::string>& actual,
+void compare_names(const std::set<std::string>& expected, const std::set<std::string>& present,
                    std::string_view kind, Report& report) {
-  const std::set<std::string> present(actual.begin(), actual.end());
   for (const std::string& name : expected) {
     if (!present.contains(name)) report.add(fmt::format("{} {} is missing", kind, name));
   }
@@ -57,8 +36,15 @@ void compare_names(const std::set<std::string>& expected, const std::vector<std:
   }
 }
 
-void compare_rules(const std::map<std::string, std::vector<std::string>>& expected,
-                   const std::map<std::string, std::vector<std::string>>& actual, Report& report) {
+using RulesByChain = std::map<std::string, std::vector<std::string>>;
+
+std::set<std::string> names_of(const RulesByChain& rules) {
+  std::set<std::string> names;
+  for (const auto& [chain, of_chain] : rules) names.insert(chain);
+  return names;
+}
+
+void compare_rules(const RulesByChain& expected, const RulesByChain& actual, Report& report) {
   for (const auto& [chain, rules] : expected) {
     const auto it = actual.find(chain);
     const std::vector<std::string> none;
@@ -76,54 +62,86 @@ void compare_rules(const std::map<std::string, std::vector<std::string>>& expect
   }
 }
 
-void compare_elements(SetId set, IpFamily family, std::vector<Element>& expected,
-                      std::vector<Element>& actual, Report& report) {
-  std::ranges::sort(expected);
-  std::ranges::sort(actual);
-  std::vector<Element> missing;
-  std::vector<Element> surplus;
-  std::ranges::set_difference(expected, actual, std::back_inserter(missing));
-  std::ranges::set_difference(actual, expected, std::back_inserter(surplus));
-  const auto say = [&](const std::vector<Element>& elements, std::string_view what) {
-    for (const Element& element : elements) {
+void compare_elements(SetId set, IpFamily family, const Snapshot& expected, const Snapshot& actual,
+                      Report& report) {
+  const auto say = [&](std::vector<Element> elements, std::string_view what) {
+    for (Element& element : elements) {
       if (report.full()) return;
+      element.comment.clear();
       report.add(
           fmt::format("{}: element {} {}", schema(set).name, to_text(element, family), what));
     }
   };
-  say(missing, "is missing");
-  say(surplus, "should not be there");
+  say(without(expected.of(set), actual.of(set)), "is missing");
+  say(without(actual.of(set), expected.of(set)), "should not be there");
+}
+
+void compare(const Snapshot& expected, const Snapshot& actual, IpFamily family, Report& report) {
+  compare_names({expected.sets.begin(), expected.sets.end()},
+                {actual.sets.begin(), actual.sets.end()}, "set", report);
+  compare_names(names_of(expected.rules), names_of(actual.rules), "chain", report);
+  compare_rules(expected.rules, actual.rules, report);
+  for (const SetId set : kAllSets) {
+    const bool present = std::ranges::find(actual.sets, schema(set).name) != actual.sets.end();
+    if (present) compare_elements(set, family, expected, actual, report);
+  }
+}
+
+Expectation expectation(Kernel& kernel, Renderer& renderer, const plan::Plan& plan) {
+  Expectation wanted(kernel);
+  renderer.expected(plan, wanted);
+  wanted.sort();
+  return wanted;
+}
+
+// Forgets chains that only a number leads to which `wanted` does not have, and those numbers.
+void forgive_unused(Snapshot& table, const Snapshot& wanted) {
+  std::erase_if(table.elements.at(static_cast<std::size_t>(SetId::Shapes)),
+                [&](const Element& way) {
+                  const auto* verdict = std::get_if<Verdict>(&way.data);
+                  if (verdict == nullptr || wanted.rules.contains(verdict->chain)) return false;
+                  return table.rules.erase(verdict->chain) > 0;
+                });
+}
+
+// Nothing when there is no table, or one of another layout.
+Result<std::optional<Snapshot>> readable(Kernel& kernel, IpFamily family, Report& report) {
+  FAIRLEAD_TRY(listing, kernel.list(family));
+  if (!listing) {
+    report.add("does not exist");
+    return std::optional<Snapshot>{};
+  }
+  if (listing->comment != kTableComment) {
+    report.add(
+        fmt::format("its comment is \"{}\" instead of \"{}\"", listing->comment, kTableComment));
+    return std::optional<Snapshot>{};
+  }
+  FAIRLEAD_TRY(table, read_table(kernel, family, *listing));
+  return std::optional(std::move(table));
 }
 
 }  // namespace
 
 Result<std::vector<std::string>> audit(Kernel& kernel, Renderer& renderer, const plan::Plan& plan,
                                        std::size_t limit) {
-  const IpFamily family = renderer.family();
+  Report report(renderer.family(), limit);
+  FAIRLEAD_TRY(actual, readable(kernel, renderer.family(), report));
+  if (!actual) return report.take();
+  const Expectation wanted = expectation(kernel, renderer, plan);
+  compare(wanted.table, *actual, renderer.family(), report);
+  return report.take();
+}
+
+Result<std::vector<std::string>> audit_of_another(Kernel& kernel, IpFamily family,
+                                                  const plan::Plan& plan, std::size_t limit) {
   Report report(family, limit);
-  FAIRLEAD_TRY(listing, kernel.list(family));
-  if (!listing) {
-    report.add("does not exist");
-    return report.take();
-  }
-  Expectation expected(kernel);
-  renderer.expected(plan, expected);
-  std::set<std::string> sets;
-  for (const SetId set : kAllSets) sets.emplace(schema(set).name);
-  std::set<std::string> chains;
-  for (const auto& [name, rules] : expected.chains) chains.insert(name);
-  compare_names(sets, listing->sets, "set", report);
-  compare_names(chains, listing->chains, "chain", report);
-  FAIRLEAD_TRY(rules, kernel.list_rules(family));
-  compare_rules(expected.chains, rules, report);
-  for (const SetId set : kAllSets) {
-    const bool present = std::ranges::find(listing->sets, schema(set).name) != listing->sets.end();
-    if (report.full() || schema(set).learnt || !present) continue;
-    std::vector<Element> actual;
-    FAIRLEAD_CHECK(kernel.list_elements(
-        family, set, [&](Element element) { actual.push_back(std::move(element)); }));
-    compare_elements(set, family, expected.elements[static_cast<std::size_t>(set)], actual, report);
-  }
+  FAIRLEAD_TRY(actual, readable(kernel, family, report));
+  if (!actual) return report.take();
+  Renderer renderer(family);
+  renderer.adopt(plan, *actual);
+  const Expectation wanted = expectation(kernel, renderer, plan);
+  forgive_unused(*actual, wanted.table);
+  compare(wanted.table, *actual, family, report);
   return report.take();
 }
 

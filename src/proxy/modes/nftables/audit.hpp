@@ -14,4 +14,9 @@ namespace fairlead::nftables {
 Result<std::vector<std::string>> audit(Kernel& kernel, Renderer& renderer, const plan::Plan& plan,
                                        std::size_t limit);
 
+// The same for a table that another process keeps: where it has put the backends and which numbers
+// it has given is its business, and so are chains nobody is sent to any more.
+Result<std::vector<std::string>> audit_of_another(Kernel& kernel, IpFamily family,
+                                                  const plan::Plan& plan, std::size_t limit);
+
 }  // namespace fairlead::nftables

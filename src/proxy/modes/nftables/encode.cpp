@@ -143,9 +143,16 @@ struct PayloadWriter {
   const std::string& table;
   std::uint32_t set_id;
 
-  void operator()(const AddTable&) const { put_table(); }
-  void operator()(const DeleteTable&) const { put_table(); }
-  void put_table() const {
+  void operator()(const AddTable&) const {
+    const TablePtr object = make_table(table);
+    Bytes comment{NFTNL_UDATA_TABLE_COMMENT, static_cast<std::uint8_t>(kTableComment.size() + 1)};
+    comment.insert(comment.end(), kTableComment.begin(), kTableComment.end());
+    comment.push_back(0);
+    nftnl_table_set_data(object.get(), NFTNL_TABLE_USERDATA, comment.data(),
+                         static_cast<std::uint32_t>(comment.size()));
+    nftnl_table_nlmsg_build_payload(message, object.get());
+  }
+  void operator()(const DeleteTable&) const {
     const TablePtr object = make_table(table);
     nftnl_table_nlmsg_build_payload(message, object.get());
   }

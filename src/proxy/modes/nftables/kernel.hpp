@@ -28,6 +28,7 @@ using CommitResult = tl::expected<plan::ApplyStats, CommitError>;
 class Transaction : public OperationSink {};
 
 struct TableListing {
+  std::string comment;
   std::vector<std::string> chains;
   std::vector<std::string> sets;
 };

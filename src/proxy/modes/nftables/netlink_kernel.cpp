@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
+#include <libnftnl/udata.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
@@ -327,20 +328,33 @@ Result<void> NetlinkKernel::dump(std::vector<std::uint8_t> request, std::uint32_
   return {};
 }
 
-Result<bool> NetlinkKernel::has_table(IpFamily family) {
-  bool found = false;
+namespace {
+
+// Of a message about a table; nft keeps it in the user data.
+std::string comment_of(const nlmsghdr* header) {
+  std::string comment;
+  each_attribute(header, sizeof(nfgenmsg), [&](const nlattr* attribute) {
+    if (mnl_attr_get_type(attribute) != NFTA_TABLE_USERDATA) return;
+    const auto* data = static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute));
+    const std::size_t size = mnl_attr_get_payload_len(attribute);
+    if (size < 3 || data[0] != NFTNL_UDATA_TABLE_COMMENT || data[1] > size - 2) return;
+    comment.assign(reinterpret_cast<const char*>(data + 2), std::size_t{data[1]} - 1);
+  });
+  return comment;
+}
+
+}  // namespace
+
+Result<std::optional<TableListing>> NetlinkKernel::list(IpFamily family) {
+  std::optional<TableListing> found;
   const std::uint32_t sequence = next_sequence_++;
   auto request = make_request(NFT_MSG_GETTABLE, family, NLM_F_DUMP, sequence, [](nlmsghdr*) {});
   FAIRLEAD_CHECK(dump(std::move(request), sequence, [&](Message message) {
-    found = found || about_our_table(header_of(message));
+    if (about_our_table(header_of(message)))
+      found = TableListing{.comment = comment_of(header_of(message))};
   }));
-  return found;
-}
-
-Result<std::optional<TableListing>> NetlinkKernel::list(IpFamily family) {
-  FAIRLEAD_TRY(exists, has_table(family));
-  if (!exists) return std::optional<TableListing>{};
-  TableListing listing;
+  if (!found) return std::optional<TableListing>{};
+  TableListing& listing = *found;
   const auto names = [&](int type, std::uint16_t name_attribute,
                          std::vector<std::string>& to) -> Result<void> {
     const std::uint32_t sequence = next_sequence_++;
@@ -355,7 +369,7 @@ Result<std::optional<TableListing>> NetlinkKernel::list(IpFamily family) {
   };
   FAIRLEAD_CHECK(names(NFT_MSG_GETCHAIN, NFTA_CHAIN_NAME, listing.chains));
   FAIRLEAD_CHECK(names(NFT_MSG_GETSET, NFTA_SET_NAME, listing.sets));
-  return std::optional(std::move(listing));
+  return found;
 }
 
 Result<void> NetlinkKernel::list_elements(IpFamily family, SetId set,

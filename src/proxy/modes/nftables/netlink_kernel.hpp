@@ -38,7 +38,6 @@ class NetlinkKernel final : public Kernel {
   CommitResult exchange(Batch& batch, bool commit);
   Result<void> dump(std::vector<std::uint8_t> request, std::uint32_t sequence,
                     const std::function<void(std::span<const std::uint8_t>)>& each);
-  Result<bool> has_table(IpFamily family);
   Result<std::uint32_t> generation();
 
   io::NetlinkSocket commands_;

@@ -11,11 +11,6 @@ namespace {
 
 constexpr std::array kFamilies = {IpFamily::V4, IpFamily::V6};
 
-bool starts_with(const Key& key, const Key& prefix) {
-  return key.bytes().size() >= prefix.bytes().size() &&
-         std::ranges::equal(key.bytes().first(prefix.bytes().size()), prefix.bytes());
-}
-
 // The service port whose frontend the element belongs to.
 std::string owner_of(const Element& element, IpFamily family, const plan::Plan& plan) {
   for (const auto& [key, service] : plan.services) {
@@ -25,7 +20,7 @@ std::string owner_of(const Element& element, IpFamily family, const plan::Plan& 
       if (frontend.kind != plan::FrontendKind::NodePort) prefix.address(frontend.address);
       if (schema(element.set).key.size() > 1)
         prefix.protocol(key.service_port.protocol).port(frontend.port);
-      if (starts_with(element.key, prefix)) return key.service_port.to_string();
+      if (element.key.begins_with(prefix)) return key.service_port.to_string();
     }
   }
   return "";
@@ -37,40 +32,8 @@ Error in_words(const CommitError& failure, const plan::Plan& plan) {
   return owner.empty() ? failure.error : failure.error.with_context("service " + owner);
 }
 
-// Empties an existing table so that it can be filled anew in the same transaction. What the kernel
-// has learnt stays, and so do the sets and chains themselves: a packet on its way through the old
-// rules would find new ones of the same name empty.
-void empty(const TableListing& listing, IpFamily family, OperationSink& out) {
-  out.add({family, FlushRules{}});
-  for (const std::string& name : listing.sets) {
-    const auto known = set_named(name);
-    if (!known) {
-      out.add({family, DeleteSet{.name = name}});
-    } else if (!schema(*known).learnt) {
-      out.add({family, FlushElements{.set = *known}});
-    }
-  }
-}
-
-class Nowhere final : public OperationSink {
- public:
-  void add(Operation) override {}
-};
-
-// Renderers that describe the plan, without anything done about it.
-std::map<IpFamily, Renderer> rendered(const plan::Plan& plan) {
-  std::map<IpFamily, Renderer> out;
-  Nowhere nowhere;
-  for (const auto& [family, node] : plan.nodes)
-    out.emplace(family, Renderer(family)).first->second.full(plan, nowhere);
-  return out;
-}
-
-void delete_chains_except(const std::set<std::string>& kept, const TableListing& listing,
-                          IpFamily family, OperationSink& out) {
-  for (const std::string& name : listing.chains) {
-    if (!kept.contains(name)) out.add({family, DeleteChain{.name = name}});
-  }
+tl::unexpected<CommitError> fail(Error error) {
+  return tl::unexpected(CommitError{.error = std::move(error)});
 }
 
 }  // namespace
@@ -80,43 +43,108 @@ Result<std::unique_ptr<plan::Mode>> create(const Config&) {
   return std::unique_ptr<plan::Mode>(std::make_unique<NftablesMode>(std::move(kernel)));
 }
 
-CommitResult NftablesMode::replace(const plan::Plan& plan, KeepAffinity keep) {
-  const auto fail = [](Error error) {
-    return tl::unexpected(CommitError{.error = std::move(error)});
-  };
+// The whole table. On a node that has none yet, what others need in order to start goes ahead: the
+// rest can take as long as the cluster is large.
+CommitResult NftablesMode::replace(IpFamily family, const plan::Plan& plan, bool exists) {
+  Renderer& renderer = renderers_.at(family);
   auto transaction = kernel_->begin();
-  renderers_.clear();
-  for (const IpFamily family : kFamilies) {
+  if (exists) {
+    transaction->add({family, DeleteTable{}});
+    renderer.full(plan, *transaction);
+    return kernel_->commit(std::move(transaction));
+  }
+  renderer.first(plan, *transaction);
+  CommitResult done = kernel_->commit(std::move(transaction));
+  if (!done) return done;
+  transaction = kernel_->begin();
+  renderer.rest(plan, *transaction);
+  CommitResult rest = kernel_->commit(std::move(transaction));
+  if (rest) *rest += *done;
+  return rest;
+}
+
+CommitResult NftablesMode::commit_steps(std::vector<std::vector<Operation>> steps) {
+  plan::ApplyStats stats;
+  for (std::vector<Operation>& step : steps) {
+    auto transaction = kernel_->begin();
+    for (Operation& operation : step) transaction->add(std::move(operation));
+    CommitResult done = kernel_->commit(std::move(transaction));
+    if (!done) return done;
+    stats += *done;
+  }
+  return stats;
+}
+
+// Reads the table and writes what it lacks.
+CommitResult NftablesMode::adopt(IpFamily family, const plan::Plan& plan,
+                                 const TableListing& listing) {
+  auto there = read_table(*kernel_, family, listing);
+  if (!there) return fail(there.error());
+  Renderer& renderer = renderers_.at(family);
+  renderer.adopt(plan, *there);
+  Expectation wanted(*kernel_);
+  renderer.expected(plan, wanted);
+  wanted.sort();
+  return commit_steps(in_steps(difference(wanted, *there, family, *kernel_), family));
+}
+
+CommitResult NftablesMode::program(IpFamily family, const plan::Plan& plan) {
+  // Somebody else's transaction may fall between the parts of the reading.
+  constexpr int kAttempts = 3;
+  bool exists = false;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const auto listing = kernel_->list(family);
     if (!listing) return fail(listing.error());
-    const bool wanted = plan.nodes.contains(family);
-    if (listing->has_value()) {
-      if (wanted && keep == KeepAffinity::Yes) {
-        empty(**listing, family, *transaction);
-      } else {
-        transaction->add({family, DeleteTable{}});
-      }
-    }
-    if (!wanted) continue;
-    Renderer& renderer = renderers_.emplace(family, Renderer(family)).first->second;
-    renderer.full(plan, *transaction);
-    if (listing->has_value() && keep == KeepAffinity::Yes)
-      delete_chains_except(renderer.chain_names(), **listing, family, *transaction);
+    exists = listing->has_value();
+    if (!exists || (*listing)->comment != kTableComment || !has_every_set(**listing)) break;
+    CommitResult done = adopt(family, plan, **listing);
+    if (done || done.error().error.code == ErrorCode::Forbidden) return done;
   }
-  return kernel_->commit(std::move(transaction));
+  return replace(family, plan, exists);
+}
+
+// Rules that somebody took away or changed are put back before all elements are compared, which
+// takes as long as the cluster is large. What cannot be done here is done, or fails, there.
+void NftablesMode::restore_rules() {
+  for (const auto& [family, renderer] : renderers_) {
+    const auto listing = kernel_->list(family);
+    if (!listing || !*listing || (*listing)->comment != kTableComment) continue;
+    auto rules = kernel_->list_rules(family);
+    if (!rules) continue;
+    for (const std::string& chain : (*listing)->chains) (*rules)[chain];
+    TableChange change;
+    compare_chains(renderer.chains(), family, *kernel_, *rules, change);
+    (void)commit_steps(in_steps(std::move(change), family));
+  }
 }
 
 Result<plan::ApplyStats> NftablesMode::apply_full(const plan::Plan& plan) {
   in_step_ = false;
-  CommitResult done = replace(plan, KeepAffinity::Yes);
-  // A table another version left, or an old kernel that calls a chain busy which the same
-  // transaction has freed: then all goes at once, and clients are balanced anew.
-  if (!done && done.error().error.code != ErrorCode::Forbidden)
-    done = replace(plan, KeepAffinity::No);
-  if (!done) return in_words(done.error(), plan);
+  restore_rules();
+  renderers_.clear();
+  plan::ApplyStats stats;
+  for (const IpFamily family : kFamilies) {
+    if (!plan.nodes.contains(family)) {
+      FAIRLEAD_CHECK(remove_table(family));
+      continue;
+    }
+    renderers_.emplace(family, Renderer(family));
+    const CommitResult done = program(family, plan);
+    if (!done) return in_words(done.error(), plan);
+    stats += *done;
+  }
   FAIRLEAD_TRY(forgotten, forget_unknown(plan));
   in_step_ = true;
-  return *done += forgotten;
+  return stats += forgotten;
+}
+
+Result<void> NftablesMode::remove_table(IpFamily family) {
+  FAIRLEAD_TRY(listing, kernel_->list(family));
+  if (!listing) return {};
+  auto transaction = kernel_->begin();
+  transaction->add({family, DeleteTable{}});
+  if (auto done = kernel_->commit(std::move(transaction)); !done) return done.error().error;
+  return {};
 }
 
 Result<plan::ApplyStats> NftablesMode::forget_unknown(const plan::Plan& plan) {
@@ -164,12 +192,12 @@ Result<plan::ApplyStats> NftablesMode::apply(const plan::Plan& plan, const plan:
 }
 
 Result<std::vector<std::string>> NftablesMode::verify(const plan::Plan& plan, std::size_t limit) {
-  std::map<IpFamily, Renderer> fresh;
-  if (!in_step_) fresh = rendered(plan);
   std::vector<std::string> differences;
-  for (auto& [family, renderer] : in_step_ ? renderers_ : fresh) {
+  for (const auto& [family, node] : plan.nodes) {
     if (differences.size() >= limit) break;
-    FAIRLEAD_TRY(found, audit(*kernel_, renderer, plan, limit - differences.size()));
+    const std::size_t left = limit - differences.size();
+    FAIRLEAD_TRY(found, in_step_ ? audit(*kernel_, renderers_.at(family), plan, left)
+                                 : audit_of_another(*kernel_, family, plan, left));
     std::ranges::move(found, std::back_inserter(differences));
   }
   return differences;
@@ -178,16 +206,7 @@ Result<std::vector<std::string>> NftablesMode::verify(const plan::Plan& plan, st
 Result<void> NftablesMode::cleanup() {
   in_step_ = false;
   renderers_.clear();
-  auto transaction = kernel_->begin();
-  bool anything = false;
-  for (const IpFamily family : kFamilies) {
-    FAIRLEAD_TRY(listing, kernel_->list(family));
-    if (!listing) continue;
-    transaction->add({family, DeleteTable{}});
-    anything = true;
-  }
-  if (!anything) return {};
-  if (auto done = kernel_->commit(std::move(transaction)); !done) return done.error().error;
+  for (const IpFamily family : kFamilies) FAIRLEAD_CHECK(remove_table(family));
   return {};
 }
 

@@ -1,7 +1,7 @@
 // The nftables mode: the Plan as elements of a fixed set of maps in two tables of our own, `ip
 // fairlead` and `ip6 fairlead`. Foreign tables are never touched. A change is one transaction of a
-// few elements, sent without reading anything back; the first load is one transaction per call,
-// too.
+// few elements, sent without reading anything back. A table that is there already, from an earlier
+// run or damaged by somebody, is read once and given what it lacks.
 //
 // Rendering is pure (render.hpp, shapes.hpp); the kernel is behind kernel.hpp. What a service's
 // clients were learnt to stick to lives in the kernel's `affinity` sets and survives reloads and
@@ -37,8 +37,12 @@ class NftablesMode final : public plan::Mode {
   Result<void> cleanup() override;
 
  private:
-  enum class KeepAffinity : bool { No, Yes };
-  CommitResult replace(const plan::Plan& plan, KeepAffinity keep);
+  CommitResult program(IpFamily family, const plan::Plan& plan);
+  CommitResult adopt(IpFamily family, const plan::Plan& plan, const TableListing& listing);
+  CommitResult replace(IpFamily family, const plan::Plan& plan, bool exists);
+  CommitResult commit_steps(std::vector<std::vector<Operation>> steps);
+  void restore_rules();
+  Result<void> remove_table(IpFamily family);
   Result<plan::ApplyStats> forget_departed(const plan::PlanDelta& delta);
   Result<plan::ApplyStats> forget_unknown(const plan::Plan& plan);
 

@@ -237,16 +237,6 @@ void append_chain(std::vector<Chain>& to, const Shape& shape, const std::string&
   }
 }
 
-void emit_chains(const std::vector<Chain>& chains, IpFamily family, OperationSink& out) {
-  for (const Chain& chain : chains) {
-    out.add({family, AddChain{{.name = chain.name, .hook = chain.hook}}});
-  }
-  for (const Chain& chain : chains) {
-    for (const Rule& rule : chain.rules)
-      out.add({family, AddRule{.chain = chain.name, .rule = rule}});
-  }
-}
-
 // Is `name` one of the shape's chains of one or two rules, of which there can only be as many as
 // there are sizes of pools?
 bool is_lasting(const Shape& shape, const std::string& name) {
@@ -256,12 +246,6 @@ bool is_lasting(const Shape& shape, const std::string& name) {
   });
 }
 
-class OperationList final : public OperationSink {
- public:
-  void add(Operation operation) override { list.push_back(std::move(operation)); }
-  std::vector<Operation> list;
-};
-
 }  // namespace
 
 std::set<std::uint32_t> affinity_tokens(const ServicePlan& service) {
@@ -269,6 +253,16 @@ std::set<std::uint32_t> affinity_tokens(const ServicePlan& service) {
   if (!service.affinity) return out;
   for (const auto& [endpoint, token] : tokens_of(service)) out.insert(kNumberBase | token);
   return out;
+}
+
+// Others need them in order to start at all.
+bool is_urgent(const ServicePlan& service) {
+  constexpr Port kDns{53};
+  const plan::ServicePortName& name = service.key.service_port;
+  if (name.namespace_ == "default" && name.name == "kubernetes") return true;
+  return name.namespace_ == "kube-system" &&
+         std::ranges::any_of(service.frontends,
+                             [](const Frontend& frontend) { return frontend.port == kDns; });
 }
 
 ServiceRules render_service(const ServicePlan& service, const Layout& layout,
@@ -361,41 +355,89 @@ void Renderer::count(const ServicePlan& service) {
   }
 }
 
-void Renderer::full(const plan::Plan& plan, OperationSink& out) {
+void Renderer::start(const plan::Plan& plan) {
   node_ = plan.nodes.at(family_);
   chains_.clear();
   shared_.clear();
   moved_.clear();
   numbers_.clear();
   taken_.clear();
+}
+
+void Renderer::full(const plan::Plan& plan, OperationSink& out) {
+  first(plan, out);
+  rest(plan, out);
+}
+
+void Renderer::first(const plan::Plan& plan, OperationSink& out) {
+  start(plan);
   for (const auto& [key, service] : plan.services) {
     if (key.family == family_) count(*service);
   }
-  emit(plan, out);
+  emit_frame(out);
+  emit_services(plan, true, out);
 }
 
-void Renderer::expected(const plan::Plan& plan, OperationSink& out) { emit(plan, out); }
+void Renderer::rest(const plan::Plan& plan, OperationSink& out) { emit_services(plan, false, out); }
 
-void Renderer::emit(const plan::Plan& plan, OperationSink& out) {
-  out.add({family_, AddTable{}});
-  for (const SetId set : kAllSets) out.add({family_, AddSet{set}});
+void Renderer::expected(const plan::Plan& plan, OperationSink& out) {
+  emit_frame(out);
+  emit_services(plan, true, out);
+  emit_services(plan, false, out);
+}
+
+// Where a backend sits is where the table has it, and numbers are the table's.
+void Renderer::adopt(const plan::Plan& plan, const Snapshot& table) {
+  start(plan);
+  for (const Element& way : table.of(SetId::Shapes)) {
+    const auto* verdict = std::get_if<Verdict>(&way.data);
+    const std::uint32_t number = way.key.last_number();
+    taken_.insert(number);
+    if (verdict != nullptr) numbers_.try_emplace(verdict->chain, number);
+  }
+  for (const auto& [key, service] : plan.services) {
+    if (key.family != family_) continue;
+    const Layout there = layout_in(table, *service);
+    remember(*service, {.cluster = keep_places(there.cluster, service->cluster_pool),
+                        .local = keep_places(there.local, service->local_pool)});
+    count(*service);
+  }
+}
+
+std::vector<Chain> Renderer::chains() const {
   std::vector<Chain> chains = fixed_chains(node_, family_);
   for (const auto& [name, chain] : chains_) append_chain(chains, chain.shape, name, node_);
-  emit_chains(chains, family_, out);
-  for (const auto& [name, chain] : chains_) {
-    out.add({family_, AddElement{way_to(name)}});
-  }
+  return chains;
+}
+
+void Renderer::emit_frame(OperationSink& out) {
+  out.add({family_, AddTable{}});
+  for (const SetId set : kAllSets) out.add({family_, AddSet{set}});
+  emit_chains(chains(), family_, out);
+  for (const auto& [name, chain] : chains_) out.add({family_, AddElement{way_to(name)}});
   for (const IpAddress& address : node_.node_port_addresses.value_or(std::vector<IpAddress>{})) {
     if (address.family() != family_) continue;
     out.add(
         {family_, AddElement{{.set = SetId::NodePortAddresses, .key = Key{}.address(address)}}});
   }
+}
+
+// What urgent services share with others comes with them.
+void Renderer::emit_services(const plan::Plan& plan, bool urgent, OperationSink& out) {
+  std::set<std::pair<SetId, Key>> early;
+  for (const auto& [key, service] : plan.services) {
+    if (key.family != family_ || !is_urgent(*service)) continue;
+    for (const Element& element : render_service(*service, layout_of(*service), node_).shared)
+      early.insert({element.set, element.key});
+  }
   std::vector<std::pair<SetId, Key>> shared;
-  for (const auto& [element, users] : shared_) shared.push_back(element);
+  for (const auto& [element, users] : shared_) {
+    if (early.contains(element) == urgent) shared.push_back(element);
+  }
   std::ranges::sort(shared);
   for (const auto& [set, key] : shared) out.add({family_, AddElement{{.set = set, .key = key}}});
   for (const auto& [key, service] : plan.services) {
-    if (key.family != family_) continue;
+    if (key.family != family_ || is_urgent(*service) != urgent) continue;
     for (Element& element : rules_of(*service, layout_of(*service)).own) {
       out.add({family_, AddElement{std::move(element)}});
     }
@@ -409,7 +451,7 @@ struct Renderer::Pending {
     std::int64_t users = 0;
     Shape shape;
   };
-  std::vector<Element> removed, added;
+  TableChange table;
   std::map<std::pair<SetId, Key>, std::int64_t> shared;
   std::map<std::string, ChainChange> chains;
 
@@ -432,7 +474,8 @@ std::vector<std::vector<Operation>> Renderer::delta(const plan::PlanDelta& delta
     if (key.family == family_) change(one, pending);
   }
   settle_shared(pending);
-  return finish(std::move(pending));
+  settle_chains(pending);
+  return in_steps(std::move(pending.table), family_);
 }
 
 void Renderer::change(const plan::ServiceChange& change, Pending& pending) {
@@ -452,8 +495,8 @@ void Renderer::change(const plan::ServiceChange& change, Pending& pending) {
     moved_.erase(change.before->key);
   }
   // Elements compare as whole values: one whose datum changed is removed and added again.
-  std::ranges::set_difference(before.own, after.own, std::back_inserter(pending.removed));
-  std::ranges::set_difference(after.own, before.own, std::back_inserter(pending.added));
+  std::ranges::set_difference(before.own, after.own, std::back_inserter(pending.table.removed));
+  std::ranges::set_difference(after.own, before.own, std::back_inserter(pending.table.added));
   pending.use(before, -1);
   pending.use(after, +1);
 }
@@ -467,115 +510,32 @@ void Renderer::settle_shared(Pending& pending) {
     Element value{.set = element.first, .key = element.second};
     if (had + users == 0) {
       shared_.erase(it);
-      pending.removed.push_back(std::move(value));
+      pending.table.removed.push_back(std::move(value));
       continue;
     }
-    if (had == 0) pending.added.push_back(std::move(value));
+    if (had == 0) pending.table.added.push_back(std::move(value));
     shared_[element] = static_cast<std::uint32_t>(had + users);
   }
 }
 
-void Renderer::settle_chains(Pending& pending, std::vector<Chain>& fresh,
-                             std::vector<std::string>& stale) {
+void Renderer::settle_chains(Pending& pending) {
   for (const auto& [name, change] : pending.chains) {
     if (change.users == 0) continue;
     const auto [place, is_new] = chains_.try_emplace(name);
     const std::int64_t users = place->second.users + change.users;
     check(users >= 0, "no chain has fewer than no users");
     if (is_new) {
-      append_chain(fresh, change.shape, name, node_);
-      pending.added.push_back(way_to(name));
+      append_chain(pending.table.fresh, change.shape, name, node_);
+      pending.table.added.push_back(way_to(name));
     }
     place->second = {.users = static_cast<std::uint32_t>(users), .shape = change.shape};
     if (users == 0 && !is_lasting(change.shape, name)) {
       chains_.erase(name);
-      pending.removed.push_back(way_to(name));
+      pending.table.removed.push_back(way_to(name));
       forget_number(name);
-      stale.push_back(name);
+      pending.table.stale.push_back(name);
     }
   }
-}
-
-namespace {
-
-bool begins_with(const Key& key, const Key& prefix) {
-  const auto bytes = key.bytes();
-  return bytes.size() >= prefix.bytes().size() &&
-         std::ranges::equal(bytes.first(prefix.bytes().size()), prefix.bytes());
-}
-
-enum class StepOf : std::uint8_t { Prepare, Switch, Clear };
-
-// Elements of a change, told apart by the step they belong to.
-class Sorter {
- public:
-  Sorter(const std::vector<Element>& removed, const std::vector<Element>& added) {
-    for (const Element& element : added) added_.insert({element.set, element.key});
-    for (const Element& element : removed) {
-      if (element.set == SetId::Firewalled) open_.push_back(element.key);
-    }
-  }
-
-  // Ranges of sources may overlap those they replace, which the kernel refuses to hold both; while
-  // their address stays restricted they are exchanged in one transaction.
-  StepOf of_removed(const Element& element) const {
-    if (element.set == SetId::AllowedSources) {
-      const bool opens = std::ranges::any_of(
-          open_, [&](const Key& frontend) { return begins_with(element.key, frontend); });
-      return opens ? StepOf::Clear : StepOf::Prepare;
-    }
-    return added_.contains({element.set, element.key}) ? StepOf::Switch : StepOf::Clear;
-  }
-
-  static StepOf of_added(const Element& element) {
-    const bool first = element.set == SetId::Firewalled || element.set == SetId::AllowedSources ||
-                       element.set == SetId::Shapes;
-    return first ? StepOf::Prepare : StepOf::Switch;
-  }
-
- private:
-  std::set<std::pair<SetId, Key>> added_;
-  std::vector<Key> open_;  // addresses that are restricted no more
-};
-
-}  // namespace
-
-std::vector<std::vector<Operation>> Renderer::finish(Pending pending) {
-  std::vector<Chain> fresh;
-  std::vector<std::string> stale;
-  settle_chains(pending, fresh, stale);
-  std::ranges::sort(pending.removed);
-  std::ranges::sort(pending.added);
-  std::array<OperationList, 3> steps;
-  const auto step = [&](StepOf which) -> OperationList& {
-    return steps.at(static_cast<std::size_t>(which));
-  };
-  const Sorter sorter(pending.removed, pending.added);
-  emit_chains(fresh, family_, step(StepOf::Prepare));
-  for (Element& element : pending.removed) {
-    OperationList& to = step(sorter.of_removed(element));
-    to.add({family_, DeleteElement{std::move(element)}});
-  }
-  for (Element& element : pending.added) {
-    OperationList& to = step(Sorter::of_added(element));
-    to.add({family_, AddElement{std::move(element)}});
-  }
-  for (const std::string& name : stale)
-    step(StepOf::Clear).add({family_, FlushRules{.chain = name}});
-  for (const std::string& name : stale)
-    step(StepOf::Clear).add({family_, DeleteChain{.name = name}});
-  std::vector<std::vector<Operation>> out;
-  for (OperationList& one : steps) {
-    if (!one.list.empty()) out.push_back(std::move(one.list));
-  }
-  return out;
-}
-
-std::set<std::string> Renderer::chain_names() const {
-  std::set<std::string> names;
-  for (const Chain& chain : fixed_chains(node_, family_)) names.insert(chain.name);
-  for (const auto& [name, chain] : chains_) names.insert(name);
-  return names;
 }
 
 }  // namespace fairlead::nftables

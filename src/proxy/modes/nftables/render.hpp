@@ -19,6 +19,8 @@
 
 #include "proxy/modes/nftables/ruleset.hpp"
 #include "proxy/modes/nftables/shapes.hpp"
+#include "proxy/modes/nftables/snapshot.hpp"
+#include "proxy/modes/nftables/steps.hpp"
 #include "proxy/plan/plan.hpp"
 
 namespace fairlead::nftables {
@@ -29,11 +31,18 @@ struct Layout {
   plan::Pool local;
   bool operator==(const Layout&) const = default;
 };
+// Where `table` has the backends of a service, also those that it should have no more. Only their
+// addresses and ports are known.
+Layout layout_in(const Snapshot& table, const plan::ServicePlan& service);
+
 // `pool` arranged so that as many backends as possible keep the place they have in `before`.
 plan::Pool keep_places(const plan::Pool& before, const plan::Pool& pool);
 
 // What clients of the service port can be learnt to stick to; empty without affinity.
 std::set<std::uint32_t> affinity_tokens(const plan::ServicePlan& service);
+
+// The API server and the cluster's DNS: on a node that has nothing yet they go first.
+bool is_urgent(const plan::ServicePlan& service);
 
 // What one service port asks for.
 struct ServiceRules {
@@ -51,23 +60,23 @@ class Renderer {
 
   // The whole table, from nothing. `plan.nodes` has our family. Forgets everything before.
   void full(const plan::Plan& plan, OperationSink& out);
+  // The same in two parts: all that is not of one service, with the urgent services; the others.
+  void first(const plan::Plan& plan, OperationSink& out);
+  void rest(const plan::Plan& plan, OperationSink& out);
+
+  // Takes over a table that a renderer has made for some plan: from now on expected() differs from
+  // it in no more than the plans do. Forgets everything before.
+  void adopt(const plan::Plan& plan, const Snapshot& table);
 
   // The table as it should be now, without changing anything: for audits.
   void expected(const plan::Plan& plan, OperationSink& out);
 
-  // From the plan last rendered to its successor, in steps, each to be committed before the next.
-  // Node settings must not have changed.
-  //
-  // Why not all at once: a transaction is one moment, the way of a packet through the rules is not.
-  // Every lookup of its evaluation sees the sets of its own time, while the rules stay those of the
-  // beginning. A packet that was sent to a chain just before a commit must still find there what it
-  // was sent for, and one that is sent to a new chain just after it must find rules in it. So new
-  // chains and restrictions come first, then the elements that lead somewhere, and what nothing
-  // leads to any more goes last. Most changes are one step.
+  // From the plan last rendered to its successor, in steps (steps.hpp). Node settings must not have
+  // changed.
   std::vector<std::vector<Operation>> delta(const plan::PlanDelta& delta);
 
-  // Names of the chains that the table has now, fixed ones included.
-  std::set<std::string> chain_names() const;
+  // Those the table has now, what is led to before what leads there.
+  std::vector<Chain> chains() const;
 
   IpFamily family() const { return family_; }
 
@@ -89,11 +98,12 @@ class Renderer {
   std::uint32_t number_of(const std::string& chain);
   void forget_number(const std::string& chain);
   Element way_to(const std::string& chain);
-  void emit(const plan::Plan& plan, OperationSink& out);
+  void start(const plan::Plan& plan);
+  void emit_frame(OperationSink& out);
+  void emit_services(const plan::Plan& plan, bool urgent, OperationSink& out);
   void change(const plan::ServiceChange& change, Pending& pending);
-  std::vector<std::vector<Operation>> finish(Pending pending);
   void settle_shared(Pending& pending);
-  void settle_chains(Pending& pending, std::vector<Chain>& fresh, std::vector<std::string>& stale);
+  void settle_chains(Pending& pending);
 
   IpFamily family_;
   plan::NodePlan node_;

@@ -27,6 +27,10 @@
 namespace fairlead::nftables {
 
 inline constexpr std::string_view kTable = "fairlead";
+// The table's comment says which layout it has: one that says anything else is not read but
+// replaced. To be changed whenever a set changes its declaration, or its elements their meaning, or
+// a base chain its hook.
+inline constexpr std::string_view kTableComment = "Services, layout 2";
 
 // Every set and map of a table. Elements carry all that differs between services; these names never
 // grow in number. "F" below is a frontend: address . protocol . port; "P" a node port: protocol .
@@ -115,6 +119,15 @@ class Key {
     return *this;
   }
   std::span<const std::uint8_t> bytes() const { return {bytes_.data(), size_}; }
+  bool begins_with(const Key& prefix) const {
+    return size_ >= prefix.size_ && std::ranges::equal(bytes().first(prefix.size_), prefix.bytes());
+  }
+  // The last field, a number in host order.
+  std::uint32_t last_number() const {
+    std::uint32_t value = 0;
+    std::memcpy(&value, bytes().last(sizeof value).data(), sizeof value);
+    return value;
+  }
   bool empty() const { return size_ == 0; }
   auto operator<=>(const Key&) const = default;
 

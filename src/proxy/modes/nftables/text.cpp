@@ -271,7 +271,9 @@ std::string command_text(const Operation& operation) {
   const std::string place = fmt::format("{} {}", ip_word(operation.family), kTable);
   return std::visit(
       Overloaded{
-          [&](const AddTable&) { return fmt::format("add table {}", place); },
+          [&](const AddTable&) {
+            return fmt::format("add table {} {{ comment \"{}\"; }}", place, kTableComment);
+          },
           [&](const DeleteTable&) { return fmt::format("delete table {}", place); },
           [&](const AddSet& o) { return set_text(o.set, operation.family); },
           [&](const FlushElements& o) {
