@@ -112,12 +112,14 @@ void WatchStream::OnReadDone(bool ok) {
 }
 
 void WatchStream::OnDone(const grpc::Status& status) {
-  const auto self = std::exchange(self_, nullptr);
+  const io::Executor loop = loop_;
   Error error = status.ok()
                     ? make_error(ErrorCode::Unavailable, "etcd {}: the watch was ended", endpoint_)
                     : error_of(status, endpoint_);
-  io::asio::post(
-      loop_, [done = std::exchange(reader_, nullptr), error = std::move(error)] { done(error); });
+  // The loop lets go of us, for with the last context the channel may go: not from gRPC's thread.
+  io::asio::post(loop,
+                 [self = std::exchange(self_, nullptr), done = std::exchange(reader_, nullptr),
+                  error = std::move(error)] { done(error); });
 }
 
 // ---- The client
@@ -152,18 +154,22 @@ io::Task<Result<Response>> Client::ask(Method<Request, Response> method, Request
   const auto give_up = std::chrono::steady_clock::now() + patience_;
   while (true) {
     const Member& member = members_[current_];
-    auto call = std::make_shared<Call>();
+    auto call = std::make_unique<Call>();
     call->request = request;
     call->context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
-    auto start = [this, &member, method, call](io::Done<Response> done) {
-      auto answer = [loop = loop_, &member, call,
+    auto start = [this, &member, method, &call](io::Done<Response> done) {
+      Call* const started = call.release();
+      auto answer = [loop = loop_, &member, started,
                      done = std::move(done)](const grpc::Status& status) mutable {
-        io::asio::post(loop, [&member, call, status, done = std::move(done)] {
-          done(status.ok() ? Result<Response>(std::move(call->response))
+        // The loop destroys the call, for with the last context the channel may go: gRPC's threads
+        // would wait for themselves then.
+        io::asio::post(loop, [&member, status, done = std::move(done),
+                              finished = std::unique_ptr<Call>(started)] {
+          done(status.ok() ? Result<Response>(std::move(finished->response))
                            : Result<Response>(error_of(status, member.endpoint)));
         });
       };
-      (member.kv->async()->*method)(&call->context, &call->request, &call->response,
+      (member.kv->async()->*method)(&started->context, &started->request, &started->response,
                                     std::move(answer));
     };
     auto result = co_await io::await_callback<Response>(loop_, std::move(start));

@@ -1,12 +1,12 @@
 #include "apiserver/etcd/etcd_store.hpp"
 
 #include <algorithm>
-#include <deque>
 #include <list>
 #include <map>
 #include <tuple>
 
 #include "apiserver/etcd/etcd_client.hpp"
+#include "apiserver/etcd/event_history.hpp"
 #include "base/log.hpp"
 
 namespace fairlead::apiserver {
@@ -18,8 +18,6 @@ constexpr std::int64_t kPageKeys = 500;
 // History from before the start, so that watches of clients survive a restart of the server; less
 // where etcd has compacted it.
 constexpr Revision kHistory[] = {5000, 1000, 0};
-constexpr std::size_t kMostHistoryEvents = 5000;
-constexpr std::size_t kMostHistoryBytes = 16 * 1024 * 1024;
 constexpr auto kDeliveryTimeout = std::chrono::seconds(30);
 constexpr auto kReconnectPause = std::chrono::milliseconds(200);
 constexpr int kDeleteAttempts = 8;
@@ -44,55 +42,6 @@ class Subscription final : public StoreWatch {
   std::shared_ptr<List> all_;
   std::shared_ptr<Subscriber> one_;
 };
-
-// The newest events, for subscribers that start in the past.
-class History {
- public:
-  void reset(Revision floor) {
-    events_.clear();
-    bytes_ = 0;
-    floor_ = floor;
-  }
-  void add(const std::vector<StoreEvent>& events);
-  void forget_to(Revision revision);  // events up to it, and no subscriber may start before it
-  std::vector<StoreEvent> since(Revision after, std::string_view prefix) const;
-  Revision floor() const { return floor_; }  // complete above
-
- private:
-  static std::size_t size_of(const StoreEvent& event) {
-    return event.key.size() + (event.value ? event.value->size() : 0) + sizeof event;
-  }
-
-  std::deque<StoreEvent> events_;
-  std::size_t bytes_ = 0;
-  Revision floor_ = 0;
-};
-
-void History::add(const std::vector<StoreEvent>& events) {
-  for (const StoreEvent& event : events) {
-    bytes_ += size_of(event);
-    events_.push_back(event);
-  }
-  while (events_.size() > kMostHistoryEvents || bytes_ > kMostHistoryBytes) {
-    forget_to(events_.front().revision);
-  }
-}
-
-void History::forget_to(Revision revision) {
-  floor_ = std::max(floor_, revision);
-  while (!events_.empty() && events_.front().revision <= floor_) {
-    bytes_ -= size_of(events_.front());
-    events_.pop_front();
-  }
-}
-
-std::vector<StoreEvent> History::since(Revision after, std::string_view prefix) const {
-  std::vector<StoreEvent> out;
-  for (const StoreEvent& event : events_) {
-    if (event.revision > after && event.key.starts_with(prefix)) out.push_back(event);
-  }
-  return out;
-}
 
 KeyValue key_value(pb::KeyValue& from) {
   return {.key = std::move(*from.mutable_key()),
@@ -200,7 +149,7 @@ class EtcdStore final : public Store {
   std::shared_ptr<Subscription::List> subscribers_ = std::make_shared<Subscription::List>();
   std::list<io::Event*> waiters_;  // of delivered()
   Revision delivered_ = 0;
-  History history_;
+  EventHistory history_;
   // mod_revision of every key, to tell what changed across a gap.
   std::map<std::string, Revision, std::less<>> keys_;
 
