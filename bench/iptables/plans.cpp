@@ -21,7 +21,8 @@ plan::ServicePlanPtr make_service(int n, bool listening) {
   const int endpoints = listening ? 1 : kEndpoints;
   for (int i = 0; i < endpoints; ++i) {
     service.cluster_pool.push_back(
-        {.address = address(11, static_cast<std::uint64_t>(n * kEndpoints + i)),
+        {.address = address(
+             11, std::uint64_t{10} * static_cast<std::uint64_t>(n) + static_cast<std::uint64_t>(i)),
          .port = Port{8080}});
   }
   if (listening) {

@@ -59,7 +59,8 @@ Result<std::unique_ptr<plan::Mode>> new_mode(const proxy::Config& config, std::s
   std::ofstream("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal") << 1;
   const auto variant =
       name.ends_with("legacy") ? iptables::Variant::Legacy : iptables::Variant::Nft;
-  return iptables::create({.variant = variant});
+  const std::size_t large_above = name.ends_with("large") ? 0 : 1000;
+  return iptables::create({.variant = variant, .large_cluster_above = large_above});
 }
 
 }  // namespace

@@ -27,7 +27,9 @@ std::string_view to_string(Programming programming);
 class Cluster {
  public:
   struct Options {
-    std::string mode;  // "nftables", "iptables-nft", "iptables-legacy"
+    // As in KubeProxyConfiguration, or "iptables-legacy", "iptables-nft", and "iptables-large" with
+    // the rules of large clusters.
+    std::string mode;
     std::string config;
     std::vector<IpPrefix> service_cidrs;
     Programming programming = Programming::Deltas;

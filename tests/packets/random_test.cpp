@@ -94,6 +94,7 @@ class Dice {
 struct Case {
   IpFamily family = IpFamily::V4;
   unsigned seed = 0;
+  std::string mode = "nftables";
 };
 // NOLINTNEXTLINE(readability-identifier-naming): GoogleTest asks for this name
 void PrintTo(const Case& value, std::ostream* out) { *out << "seed " << value.seed; }
@@ -189,7 +190,11 @@ class RandomPackets : public RigTest, public ::testing::WithParamInterface<Case>
 };
 INSTANTIATE_TEST_SUITE_P(, RandomPackets,
                          ::testing::Values(Case{IpFamily::V4, 1}, Case{IpFamily::V6, 2},
-                                           Case{IpFamily::V4, 3}, Case{IpFamily::V6, 4}),
+                                           Case{IpFamily::V4, 3}, Case{IpFamily::V6, 4},
+                                           Case{IpFamily::V4, 5, "iptables-nft"},
+                                           Case{IpFamily::V6, 6, "iptables-nft"},
+                                           Case{IpFamily::V4, 7, "iptables-legacy"},
+                                           Case{IpFamily::V6, 8, "iptables-large"}),
                          [](const auto& param) {
                            return fmt::format("{}_seed{}", param.param.family, param.param.seed);
                          });
@@ -199,7 +204,7 @@ TEST_P(RandomPackets, DoWhatExplainSays) {
   std::vector<IpPrefix> cidrs;
   if (dice.likely(0.5)) cidrs.push_back(*IpPrefix::parse(expand("${service_cidr}")));
   auto created = Cluster::create(
-      rig(), {.mode = "nftables", .config = expand(dice.config()), .service_cidrs = cidrs});
+      rig(), {.mode = GetParam().mode, .config = expand(dice.config()), .service_cidrs = cidrs});
   ASSERT_TRUE(created) << created.error().message;
   Cluster& cluster = **created;
   for (int round = 0; round < kRounds && !HasFailure(); ++round) {

@@ -25,7 +25,8 @@ using ::testing::Not;
 // Every mode runs every scenario. Where the kernel has no IPVS, mode ipvs runs in a virtual machine
 // (tests/vm).
 std::vector<std::string_view> modes_here() {
-  std::vector<std::string_view> out = {"nftables", "iptables-nft", "iptables-legacy", "userspace"};
+  std::vector<std::string_view> out = {"nftables", "iptables-nft", "iptables-legacy",
+                                       "iptables-large", "userspace"};
   if (std::filesystem::exists("/proc/net/ip_vs")) out.emplace_back("ipvs");
   return out;
 }
@@ -338,7 +339,7 @@ void PacketScenario::expect_clean() {
     return;
   }
   for (const std::string_view family : {"iptables", "ip6tables"}) {
-    const std::string variant = GetParam().mode.substr(std::string_view("iptables").size());
+    const std::string_view variant = GetParam().mode.ends_with("legacy") ? "-legacy" : "-nft";
     const std::string left = ran({fmt::format("{}{}-save", family, variant)});
     EXPECT_THAT(left, Not(HasSubstr("KUBE"))) << "cleanup left this behind";
     EXPECT_THAT(left, Not(HasSubstr("-A "))) << "cleanup left this behind";

@@ -96,7 +96,8 @@ Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
   return std::unique_ptr<plan::Mode>(std::make_unique<IptablesMode>(
       std::move(tools), std::move(watch),
       IptablesMode::Options{.localhost_node_ports = config.localhost_node_ports,
-                            .drop_invalid = !conntrack_is_liberal()}));
+                            .drop_invalid = !conntrack_is_liberal(),
+                            .large_cluster_above = config.large_cluster_above}));
 }
 
 Result<SavedRules> IptablesMode::read(IpFamily family) {
@@ -117,7 +118,8 @@ Result<plan::ApplyStats> IptablesMode::program(IpFamily family, const plan::Plan
   const auto wanted_hooks = hooks(family, options_.localhost_node_ports);
   Renderer renderer(family, {.localhost_node_ports = options_.localhost_node_ports,
                              .drop_invalid = options_.drop_invalid,
-                             .compares_addresses = compares_addresses_});
+                             .compares_addresses = compares_addresses_,
+                             .large_above = options_.large_cluster_above});
   Change change{.before = saved.ours(), .after = renderer.full(plan)};
   keep_held(held_by_others(wanted_hooks, saved), change.after);
   change.filter_between = change.before.filter;

@@ -24,8 +24,9 @@
 namespace fairlead::iptables {
 
 struct Config {
-  std::optional<Variant> variant;    // nothing: as detect_variant() says
-  bool localhost_node_ports = true;  // also asks for sysctl net.ipv4.conf.all.route_localnet
+  std::optional<Variant> variant;          // nothing: as detect_variant() says
+  bool localhost_node_ports = true;        // also asks for sysctl net.ipv4.conf.all.route_localnet
+  std::size_t large_cluster_above = 1000;  // endpoints (decision record 8)
   std::chrono::milliseconds canary_interval{30'000};  // where nothing tells of changes (legacy)
 };
 
@@ -37,6 +38,7 @@ class IptablesMode final : public plan::Mode {
   struct Options {
     bool localhost_node_ports = false;
     bool drop_invalid = true;
+    std::size_t large_cluster_above = 1000;
   };
   // `watch` may be null: then nothing tells of foreign changes.
   IptablesMode(std::unique_ptr<Tools> tools, std::unique_ptr<Watch> watch, Options options)

@@ -6,11 +6,6 @@
 namespace fairlead::iptables {
 namespace {
 
-// kube-proxy's limit, beyond which it leaves comments out too. A cluster that hovers about it does
-// not change its shape each time.
-constexpr std::size_t kLargeAbove = 1000;
-constexpr std::size_t kSmallAgainAt = 500;
-
 std::size_t endpoints_of(const plan::ServicePlanPtr& service) {
   return service ? std::max(service->cluster_pool.size(), service->local_pool.size()) : 0;
 }
@@ -25,7 +20,9 @@ SharedContext Renderer::context() const {
 
 Shape Renderer::shape_for(std::size_t endpoints) const {
   if (!options_.compares_addresses) return Shape::Chains;
-  const std::size_t limit = shape_ == Shape::Large ? kSmallAgainAt : kLargeAbove;
+  // A cluster that hovers about the limit does not change its shape each time.
+  const std::size_t limit =
+      shape_ == Shape::Large ? options_.large_above / 2 : options_.large_above;
   return endpoints > limit ? Shape::Large : Shape::Chains;
 }
 

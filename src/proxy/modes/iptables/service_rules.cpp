@@ -29,12 +29,12 @@ std::string format_probability(std::size_t one_in) {
 
 // Most pools are small, and printing such numbers is slow.
 std::string probability(std::size_t one_in) {
-  static const auto kOfSmallPools = [] {
+  static const auto small_pools = [] {
     std::array<std::string, 64> out;
     for (std::size_t n = 1; n < out.size(); ++n) out[n] = format_probability(n);
     return out;
   }();
-  return one_in < kOfSmallPools.size() ? kOfSmallPools[one_in] : format_probability(one_in);
+  return one_in < small_pools.size() ? small_pools[one_in] : format_probability(one_in);
 }
 
 std::string recent_list(std::string_view chain, IpFamily family) {

@@ -10,6 +10,9 @@ struct RenderOptions {
   bool drop_invalid = true;           // off where conntrack takes TCP liberally
   // The kernel can compare a packet's two addresses (xt_bpf): what Shape::Large needs.
   bool compares_addresses = true;
+  // More endpoints than that make a large cluster, until only half are left: kube-proxy's limit,
+  // beyond which it leaves comments out too.
+  std::size_t large_above = 1000;
 };
 
 // One family's node and how it is written.
