@@ -16,8 +16,8 @@ using ::testing::Contains;
 using testing::ip;
 using ::testing::IsEmpty;
 using testing::MemoryKernel;
-using testing::put;
 using ::testing::Not;
+using testing::put;
 
 IpvsMode mode_in(MemoryKernel::World& world, std::vector<IpPrefix> excluded = {}) {
   return {std::make_unique<MemoryKernel>(world),

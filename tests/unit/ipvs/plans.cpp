@@ -106,6 +106,7 @@ plan::Plan example_plan() {
   auto near = simple_service("near", "10.96.0.16", pool);
   near.key.service_port.protocol = Protocol::Udp;
   near.local_pool = at_home;
+  near.affinity = std::chrono::seconds{60};
   near.frontends.push_back(
       from_outside(FrontendKind::NodePort, any, 30081, Target::LocalPool, true));
   put(plan, near);

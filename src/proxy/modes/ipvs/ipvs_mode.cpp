@@ -363,7 +363,11 @@ Result<ApplyStats> IpvsMode::let_go(const std::set<ServerKey>& servers) {
 // ---- looking after it ---------------------------------------------------------------------------
 
 Result<std::vector<std::string>> IpvsMode::verify(const plan::Plan& plan, std::size_t limit) {
-  if (!in_step_) return std::vector<std::string>{"nothing was applied, or the last change failed"};
+  if (!in_step_) {
+    leaving_.clear();
+    orphans_.clear();
+    FAIRLEAD_CHECK(look_around(plan));
+  }
   std::vector<std::string> out;
   for (const auto& [family, unused] : families_) {
     State wanted = render_all(plan, family);

@@ -90,6 +90,16 @@ class ServiceRenderer {
     return out;
   }
 
+  // The kernel does not translate the port for a persistent server reached by a mark. Affinity
+  // there is a hash of the client's address.
+  Server sticky_without_time(Server server) const {
+    if (server.persistence == 0) return server;
+    server.persistence = 0;
+    if (with_.surroundings.schedulers.contains("sh"))
+      server.scheduling = {.name = "sh", .flags = kFallback};
+    return server;
+  }
+
   const plan::Pool& pool_of(Target target) const {
     static const plan::Pool kNobody;
     if (target == Target::ClusterPool) return service_.cluster_pool;
@@ -153,7 +163,7 @@ class ServiceRenderer {
                           .mark = mark,
                           .address = IpAddress::any(service_.key.family),
                           .protocol = protocol()};
-      out_.own.servers.emplace(key, server_for(service_.cluster_pool));
+      out_.own.servers.emplace(key, sticky_without_time(server_for(service_.cluster_pool)));
     }
   }
 
