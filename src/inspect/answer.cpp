@@ -184,8 +184,6 @@ Result<Question> parse_question(const Words& words) {
                       words.destination);
   }
   out.destination = *destination;
-  if (number(out.destination.port) == 0)
-    return make_error(ErrorCode::Invalid, "DESTINATION: \"{}\": port 0", words.destination);
   out.input_interface = words.input_interface;
   if (words.source.empty()) return out;
   const auto source = IpAddress::parse(words.source);

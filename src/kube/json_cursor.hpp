@@ -37,10 +37,16 @@ class Cursor {
       diagnosis_->error = make_error(ErrorCode::Invalid, "{}: {}", path(), what);
   }
 
+  // Of another type than it must be; a scalar's value is shown.
+  void fail_as(std::string_view type) const {
+    if (value_.is_object() || value_.is_array()) return fail(fmt::format("not {}", type));
+    fail(fmt::format("{} is not {}", simdjson::minify(value_), type));
+  }
+
   std::optional<dom::element> object_field(std::string_view key) const {
     dom::object object;
     if (value_.get(object) != simdjson::SUCCESS) {
-      fail("not an object");
+      fail_as("an object");
       return std::nullopt;
     }
     dom::element found;
@@ -50,14 +56,14 @@ class Cursor {
 
   std::string_view text() const {
     std::string_view out;
-    if (value_.get(out) != simdjson::SUCCESS) fail("not a string");
+    if (value_.get(out) != simdjson::SUCCESS) fail_as("a string");
     return out;
   }
 
   std::int64_t integer(std::int64_t low, std::int64_t high) const {
     std::int64_t out = 0;
     if (value_.get(out) != simdjson::SUCCESS) {
-      fail("not an integer");
+      fail_as("an integer");
     } else if (out < low || out > high) {
       fail(fmt::format("{} is not within {} to {}", out, low, high));
       out = 0;
@@ -67,7 +73,7 @@ class Cursor {
 
   bool boolean() const {
     bool out = false;
-    if (value_.get(out) != simdjson::SUCCESS) fail("not a boolean");
+    if (value_.get(out) != simdjson::SUCCESS) fail_as("a boolean");
     return out;
   }
 
@@ -75,7 +81,7 @@ class Cursor {
   void each_item(const Each& each) const {
     dom::array array;
     if (value_.get(array) != simdjson::SUCCESS) {
-      fail("not a list");
+      fail_as("a list");
       return;
     }
     std::size_t i = 0;
@@ -89,7 +95,7 @@ class Cursor {
   void each_member(const Each& each) const {
     dom::object object;
     if (value_.get(object) != simdjson::SUCCESS) {
-      fail("not an object");
+      fail_as("an object");
       return;
     }
     for (const auto [key, member] : object) {

@@ -50,7 +50,7 @@ std::string_view to_string(Fate fate) {
     case Fate::ReservedForNode:
       return "reserved by its hints for other nodes";
     case Fate::OnAnotherNode:
-      return "on another node, and the policy is Local";
+      return "not here, and the policy is Local";
   }
   return "?";
 }

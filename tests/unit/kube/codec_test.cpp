@@ -204,29 +204,31 @@ TEST(Codec, WrongTypesAreErrorsThatNameTheField) {
   const struct {
     std::string_view json, message;
   } rows[] = {
-      {R"({"kind":5})", "kind: not a string"},
+      {R"({"kind":5})", "kind: 5 is not a string"},
       {R"({"kind":"Pod"})", R"(kind: "Pod" where Service was expected)"},
       {R"([])", "object: not an object"},
-      {R"({"metadata":"x"})", "metadata: not an object"},
-      {R"({"metadata":{"name":1}})", "metadata.name: not a string"},
-      {R"({"metadata":{"labels":{"a":1}}})", "metadata.labels.a: not a string"},
+      {R"({"metadata":"x"})", R"(metadata: "x" is not an object)"},
+      {R"({"metadata":{"name":1}})", "metadata.name: 1 is not a string"},
+      {R"({"metadata":{"labels":{"a":1}}})", "metadata.labels.a: 1 is not a string"},
       {R"({"metadata":{"labels":["a"]}})", "metadata.labels: not an object"},
-      {R"({"metadata":{"finalizers":["a",2]}})", "metadata.finalizers[1]: not a string"},
+      {R"({"metadata":{"finalizers":["a",2]}})", "metadata.finalizers[1]: 2 is not a string"},
       {R"({"metadata":{"creationTimestamp":"now"}})",
        R"(metadata.creationTimestamp: "now" is not an RFC 3339 time)"},
       {R"({"spec":{"ports":{}}})", "spec.ports: not a list"},
-      {R"({"spec":{"ports":[{"port":80},{"port":"80"}]}})", "spec.ports[1].port: not an integer"},
-      {R"({"spec":{"ports":[{"port":80.5}]}})", "spec.ports[0].port: not an integer"},
+      {R"({"spec":{"ports":[{"port":80},{"port":"80"}]}})",
+       R"(spec.ports[1].port: "80" is not an integer)"},
+      {R"({"spec":{"ports":[{"port":80.5}]}})", "spec.ports[0].port: 80.5 is not an integer"},
       {R"({"spec":{"ports":[{"port":65536}]}})",
        "spec.ports[0].port: 65536 is not within 0 to 65535"},
       {R"({"spec":{"ports":[{"port":-1}]}})", "spec.ports[0].port: -1 is not within 0 to 65535"},
       {R"({"spec":{"ports":[{"targetPort":2147483648}]}})",
        "spec.ports[0].targetPort: 2147483648 is not within -2147483648 to 2147483647"},
-      {R"({"spec":{"ports":[{"targetPort":true}]}})", "spec.ports[0].targetPort: not an integer"},
+      {R"({"spec":{"ports":[{"targetPort":true}]}})",
+       "spec.ports[0].targetPort: true is not an integer"},
       {R"({"spec":{"ports":[{"protocol":"ICMP"}]}})",
        R"(spec.ports[0].protocol: "ICMP" is not TCP, UDP or SCTP)"},
       {R"({"spec":{"publishNotReadyAddresses":"yes"}})",
-       "spec.publishNotReadyAddresses: not a boolean"},
+       R"(spec.publishNotReadyAddresses: "yes" is not a boolean)"},
       {R"({"spec":{"sessionAffinityConfig":{"clientIP":{"timeoutSeconds":-1}}}})",
        "spec.sessionAffinityConfig.clientIP.timeoutSeconds: -1 is not within 0 to 2147483647"},
       {R"({"status":{"loadBalancer":{"ingress":[{"ip":[]}]}}})",
@@ -244,16 +246,18 @@ TEST(Codec, WrongTypesAreErrorsThatNameTheField) {
 
 TEST(Codec, WrongTypesOfTheOtherKindsAreNamedToo) {
   Decoder decoder;
-  EXPECT_THAT(decoder.object<EndpointSlice>(R"({"endpoints":[{},{"conditions":{"ready":"t"}}]})"),
-              FailsWith(ErrorCode::Invalid, "endpoints[1].conditions.ready: not a boolean"));
-  EXPECT_THAT(decoder.object<EndpointSlice>(R"({"endpoints":[{"hints":{"forZones":["z"]}}]})"),
-              FailsWith(ErrorCode::Invalid, "endpoints[0].hints.forZones[0]: not an object"));
+  EXPECT_THAT(
+      decoder.object<EndpointSlice>(R"({"endpoints":[{},{"conditions":{"ready":"t"}}]})"),
+      FailsWith(ErrorCode::Invalid, R"(endpoints[1].conditions.ready: "t" is not a boolean)"));
+  EXPECT_THAT(
+      decoder.object<EndpointSlice>(R"({"endpoints":[{"hints":{"forZones":["z"]}}]})"),
+      FailsWith(ErrorCode::Invalid, R"(endpoints[0].hints.forZones[0]: "z" is not an object)"));
   EXPECT_THAT(decoder.object<Pod>(R"({"spec":{"containers":[{"env":[{"name":{}}]}]}})"),
               FailsWith(ErrorCode::Invalid, "spec.containers[0].env[0].name: not a string"));
   EXPECT_THAT(decoder.object<Pod>(R"({"status":{"podIPs":[{"ip":4}]}})"),
-              FailsWith(ErrorCode::Invalid, "status.podIPs[0].ip: not a string"));
+              FailsWith(ErrorCode::Invalid, "status.podIPs[0].ip: 4 is not a string"));
   EXPECT_THAT(decoder.object<Node>(R"({"spec":{"taints":[{"effect":1}]}})"),
-              FailsWith(ErrorCode::Invalid, "spec.taints[0].effect: not a string"));
+              FailsWith(ErrorCode::Invalid, "spec.taints[0].effect: 1 is not a string"));
   EXPECT_THAT(decoder.object<Namespace>(R"({"status":[]})"),
               FailsWith(ErrorCode::Invalid, "status: not an object"));
 }
@@ -296,7 +300,8 @@ TEST(Codec, PageOfAListTellsVersionAndContinuation) {
 
   const auto wrong = decoder.list<Service>(R"({"items":[{},{"spec":{"clusterIP":1}}]})");
   ASSERT_FALSE(wrong);
-  EXPECT_EQ(wrong.error(), make_error(ErrorCode::Invalid, "items[1].spec.clusterIP: not a string"));
+  EXPECT_EQ(wrong.error(),
+            make_error(ErrorCode::Invalid, "items[1].spec.clusterIP: 1 is not a string"));
 }
 
 TEST(Codec, WatchEventsOfEveryType) {
@@ -336,10 +341,10 @@ TEST(Codec, BrokenWatchEventsAreRefused) {
   } rows[] = {
       {R"({"type":"EXPLODED","object":{}})", R"(type: "EXPLODED" is no watch event)"},
       {R"({"object":{}})", R"(type: "" is no watch event)"},
-      {R"({"type":1,"object":{}})", "type: not a string"},
+      {R"({"type":1,"object":{}})", "type: 1 is not a string"},
       {R"({"type":"ADDED"})", "object: is missing"},
       {R"({"type":"ADDED","object":null})", "object: is missing"},
-      {R"({"type":"DELETED","object":{"spec":{"type":1}}})", "object.spec.type: not a string"},
+      {R"({"type":"DELETED","object":{"spec":{"type":1}}})", "object.spec.type: 1 is not a string"},
   };
   for (const auto& row : rows) {
     const auto event = decoder.watch_event<Service>(row.json);

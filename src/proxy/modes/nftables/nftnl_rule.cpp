@@ -47,12 +47,19 @@ class RuleBuilder {
   }
 
   void append(const MatchPrefix& s) {
-    load(s.field, 0);
     const auto bytes = s.prefix.address().bytes();
-    if (s.prefix.length() < s.prefix.address().bits()) {
-      bitwise(mask_of(s.prefix), std::vector<std::uint8_t>(bytes.size(), 0));
+    const auto operation = s.negate ? NFT_CMP_NEQ : NFT_CMP_EQ;
+    // As nft does it: whole bytes need no mask.
+    if (s.prefix.length() > 0 && s.prefix.length() % 8 == 0) {
+      const std::size_t length = s.prefix.length() / 8;
+      load_payload(NFT_PAYLOAD_NETWORK_HEADER, address_offset(s.field),
+                   static_cast<std::uint32_t>(length), 0);
+      compare(operation, bytes.first(length));
+      return;
     }
-    compare(s.negate ? NFT_CMP_NEQ : NFT_CMP_EQ, bytes);
+    load(s.field, 0);
+    bitwise(mask_of(s.prefix), std::vector<std::uint8_t>(bytes.size(), 0));
+    compare(operation, bytes);
   }
 
   void append(const MatchInputInterface& s) {
@@ -248,6 +255,12 @@ class RuleBuilder {
     nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, kFirst);
   }
 
+  std::uint32_t address_offset(Field field) const {
+    const bool v4 = family_ == IpFamily::V4;
+    if (field == Field::SourceAddress) return v4 ? 12 : 8;
+    return v4 ? 16 : 24;
+  }
+
   static std::vector<std::uint8_t> mask_of(const IpPrefix& prefix) {
     std::vector<std::uint8_t> mask(prefix.address().bytes().size(), 0);
     for (unsigned bit = 0; bit < prefix.length(); ++bit) {
@@ -318,10 +331,12 @@ RulePtr make_rule(const Rule& rule, IpFamily family, const std::string& table,
 std::string text_of(nftnl_rule* rule) {
   std::string text;
   const auto append = [](nftnl_expr* e, void* to) {
+    const std::string_view name = nftnl_expr_get_str(e, NFTNL_EXPR_NAME);
+    // nft turns around the one byte of a protocol in keys of ranges: that changes nothing.
+    if (name == "byteorder" && nftnl_expr_get_u32(e, NFTNL_EXPR_BYTEORDER_LEN) == 1) return 0;
     std::array<char, 1024> line{};
     nftnl_expr_snprintf(line.data(), line.size(), e, NFTNL_OUTPUT_DEFAULT, 0);
-    *static_cast<std::string*>(to) +=
-        fmt::format("[ {} {}]", nftnl_expr_get_str(e, NFTNL_EXPR_NAME), line.data());
+    *static_cast<std::string*>(to) += fmt::format("[ {} {}]", name, line.data());
     return 0;
   };
   nftnl_expr_foreach(rule, append, &text);
