@@ -74,6 +74,7 @@ Result<Snapshot> read_cluster_blocking(client::ClusterAccess access) {
                      [&](const std::exception_ptr& thrown, Result<Snapshot> result) {
                        check(!thrown, "our code does not throw");
                        out = std::move(result);
+                       loop.stop();  // a connection kept for the next request would go on waiting
                      });
   loop.run();
   return out;

@@ -51,7 +51,7 @@ TEST_F(InspectTest, VerifyIsQuietWhileTheKernelHoldsThePlanAndNamesWhatDiffers) 
   // What the proxy would mend.
   proxy.signal(SIGKILL);
   ASSERT_TRUE(proxy.end(10s));
-  nft("delete element ip fairlead services '{ 10.96.0.80 . tcp . 80 }'");
+  nft("delete element ip fairlead services { 10.96.0.80 . tcp . 80 }");
   const io::Output differs = about_cluster({"verify"});
   EXPECT_EQ(differs.status.code, 1) << differs.err;
   EXPECT_THAT(differs.out, HasSubstr("10.96.0.80 . tcp . 80"));
