@@ -40,13 +40,13 @@ struct RenderFlags {
 Result<int> render(const RenderFlags& flags) {
   FAIRLEAD_TRY(config, proxy_config(flags.cluster));
   FAIRLEAD_TRY(view, node_view(flags.cluster, config, Machine::Any));
-  for (const std::string& warning : view->warnings())
-    fmt::print(stderr, "fairlead: note: {}\n", warning);
   inspect::RuleOptions options{.localhost_node_ports = config.iptables.localhost_node_ports,
                                .drop_invalid = !config.conntrack.tcp_be_liberal};
   if (flags.family != "ipv6") options.families.push_back(IpFamily::V4);
   if (flags.family != "ipv4") options.families.push_back(IpFamily::V6);
-  const std::string rules = inspect::render_rules(*view, options);
+  FAIRLEAD_TRY(rules, inspect::render_rules(*view, options));
+  for (const std::string& warning : view->warnings())
+    fmt::print(stderr, "fairlead: note: {}\n", warning);
   if (std::fwrite(rules.data(), 1, rules.size(), stdout) != rules.size() ||
       std::fflush(stdout) != 0) {
     return errno_error(errno, "write the rules");
@@ -56,6 +56,13 @@ Result<int> render(const RenderFlags& flags) {
 
 Result<std::vector<std::string>> differences(const InspectFlags& flags,
                                              const proxy::Config& config) {
+  if (config.mode != "nftables" && config.mode != "iptables") {
+    return make_error(
+        ErrorCode::Unsupported,
+        "--mode: \"{}\" can only be compared by the proxy that programmed it; nftables "
+        "and iptables by anybody",
+        config.mode);
+  }
   FAIRLEAD_TRY(mode, proxy::make_mode(config));
   FAIRLEAD_TRY(view, node_view(flags, config, Machine::This));
   FAIRLEAD_TRY(found, mode->verify(view->plan(), kShownDifferences));

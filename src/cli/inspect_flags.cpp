@@ -69,7 +69,7 @@ void describe(CLI::App& app, InspectFlags& flags) {
   app.add_option("--node-address", flags.node_addresses,
                  "an address the node has beside those of its Node object (may be repeated)")
       ->allow_extra_args(false);
-  app.add_option("--mode,--proxy-mode", flags.mode, "nftables or iptables");
+  app.add_option("--mode,--proxy-mode", flags.mode, "fairlead-proxy's mode (default: nftables)");
   for (const ProxyFlag& flag : kProxyFlags) {
     app.add_option_function<std::string>(
         fmt::format("--{}", flag.name),

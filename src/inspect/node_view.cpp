@@ -34,8 +34,8 @@ Result<std::unique_ptr<NodeView>> NodeView::create(Snapshot snapshot, NodeQuesti
   std::unique_ptr<NodeView> out(new NodeView);
   FAIRLEAD_TRY(mode, proxy::effective_mode(node.config));
   out->mode_ = std::move(mode);
-  out->addresses_.localhost_node_ports =
-      out->mode_ == "iptables" && node.config.iptables.localhost_node_ports;
+  node.config.mode = out->mode_;
+  out->addresses_.localhost_node_ports = proxy::localhost_node_ports(node.config);
   out->snapshot_ = with_slices_of_pods(std::move(snapshot));
   fill(out->model_, out->snapshot_, node.host.node_name);
   out->addresses_.local = all_addresses(node, out->model_.node());

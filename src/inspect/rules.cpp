@@ -33,7 +33,12 @@ std::string iptables_text(const plan::Plan& plan, IpFamily family, const RuleOpt
 
 }  // namespace
 
-std::string render_rules(const NodeView& view, const RuleOptions& options) {
+Result<std::string> render_rules(const NodeView& view, const RuleOptions& options) {
+  if (view.mode() != "nftables" && view.mode() != "iptables") {
+    return make_error(ErrorCode::Unsupported,
+                      "--mode: \"{}\" has no rules that could be printed; nftables and iptables do",
+                      view.mode());
+  }
   std::string out;
   for (const IpFamily family : options.families) {
     if (!view.plan().nodes.contains(family)) continue;

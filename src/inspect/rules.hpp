@@ -17,6 +17,7 @@ struct RuleOptions {
   bool drop_invalid = true;
 };
 
-std::string render_rules(const NodeView& view, const RuleOptions& options);
+// Unsupported in modes whose rules have no such text.
+Result<std::string> render_rules(const NodeView& view, const RuleOptions& options);
 
 }  // namespace fairlead::inspect

@@ -88,6 +88,9 @@ TEST_F(InspectTest, WhatCannotBeObeyedIsOneLineAndNoAnswer) {
   const std::string broken = machine().write("broken.yaml",
                                              "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n"
                                              "spec: {clusterIP: 10.96.0.256}\n");
+  const std::string good = machine().write("good.yaml",
+                                           "apiVersion: v1\nkind: Service\n"
+                                           "metadata: {name: a}\n");
   struct Row {
     std::vector<std::string> words;
     std::string said;
@@ -100,6 +103,7 @@ TEST_F(InspectTest, WhatCannotBeObeyedIsOneLineAndNoAnswer) {
       {{"render", "-f", "/nowhere"}, "/nowhere"},
       {{"render", "-f", broken, "--cluster-cidr", "10.0.0.0/33"}, "10.0.0.0/33"},
       {{"render", "-f", broken, "--mode", "magic"}, "magic"},
+      {{"render", "-f", good, "--mode", "ipvs"}, "ipvs"},
       {{"render", "-f", broken, "--kubeconfig", "x"}, "--kubeconfig"},
       {{"render", "-f", broken, "--family", "ipv5"}, "ipv5"},
       {{"explain", "tcp", "10.96.0.1:80", "--kubeconfig", "/nowhere"}, "/nowhere"},

@@ -114,7 +114,9 @@ TEST(InspectGolden, AnswersForIptables) {
 }
 
 std::string rules(const std::string& mode, std::vector<IpFamily> families) {
-  return render_rules(*golden_view(mode), {.families = std::move(families)});
+  const auto text = render_rules(*golden_view(mode), {.families = std::move(families)});
+  EXPECT_TRUE(text);
+  return text.value_or("");
 }
 
 TEST(InspectGolden, RulesForNftables) {
