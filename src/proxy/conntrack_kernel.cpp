@@ -124,12 +124,13 @@ class Table {
   static void put_filter(nlmsghdr* header, const FlowFilter& filter) {
     std::uint32_t flags = kProtocol;
     nlattr* tuple = mnl_attr_nest_start(header, CTA_TUPLE_ORIG);
-    if (filter.destination) {
+    // For IPv6 the kernel's comparison is the wrong way round (seen up to Linux 6.18): it tells of
+    // all but the address asked for.
+    if (filter.destination && filter.destination->family() == IpFamily::V4) {
       flags |= kAddress;
       const auto bytes = filter.destination->bytes();
       nlattr* ip = mnl_attr_nest_start(header, CTA_TUPLE_IP);
-      mnl_attr_put(header, bytes.size() == 4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, bytes.size(),
-                   bytes.data());
+      mnl_attr_put(header, CTA_IP_V4_DST, bytes.size(), bytes.data());
       mnl_attr_nest_end(header, ip);
     }
     nlattr* protocol = mnl_attr_nest_start(header, CTA_TUPLE_PROTO);
