@@ -26,7 +26,7 @@ constexpr std::array<std::string_view, 6> kServicePrefixes = {
 
 bool is_ours(std::string_view table, std::string_view chain) {
   const auto has_prefix = [&](std::string_view prefix) { return chain.starts_with(prefix); };
-  if (table == "mangle") return chain == kCanaryChain;
+  if (table == "mangle") return chain == kCanaryChain || chain == kProbeChain;
   if (table == "filter")
     return has_prefix(kTree) || std::ranges::find(kFilterChains, chain) != kFilterChains.end();
   if (table != "nat") return false;

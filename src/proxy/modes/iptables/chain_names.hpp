@@ -14,6 +14,9 @@ inline constexpr const char* kCanaryChain = "KUBE-PROXY-CANARY";
 // Where packets to a cluster IP go that no port of it is for. Not kube-proxy's.
 inline constexpr const char* kStrayChain = "KUBE-NO-SUCH-PORT";
 
+// Exists for a moment, to find out what the kernel can do.
+inline constexpr const char* kProbeChain = "KUBE-PROXY-PROBE";
+
 // Whether kube-proxy (or we) made the chain, as opposed to kubelet, another mode or anybody else.
 // KUBE-FIREWALL, which kubelet makes as well, is not.
 bool is_ours(std::string_view table, std::string_view chain);

@@ -6,6 +6,7 @@
 
 #include "base/log.hpp"
 
+#include "proxy/modes/iptables/chain_names.hpp"
 #include "proxy/modes/iptables/hooks.hpp"
 
 namespace fairlead::iptables {
@@ -147,16 +148,11 @@ Result<plan::ApplyStats> IptablesMode::apply_full(const plan::Plan& plan) {
       continue;
     }
     auto done = program(family, plan);
-    if (!done && done.error().code == ErrorCode::Internal && compares_addresses_) {
-      // A kernel without xt_bpf: the shape that does without.
+    if (!done && compares_addresses_ && refuses_to_compare_addresses(family)) {
+      log::warning("The kernel can't compare addresses (xt_bpf): every endpoint gets a chain",
+                   {{"services", plan.services.size()}});
       compares_addresses_ = false;
       done = program(family, plan);
-      if (done) {
-        log::warning("The kernel can't compare addresses (xt_bpf): every endpoint gets a chain",
-                     {{"services", plan.services.size()}});
-      } else {
-        compares_addresses_ = true;
-      }
     }
     if (!done) return done.error().with_context(fmt::format("program {}", to_string(family)));
     stats += *done;
@@ -164,6 +160,18 @@ Result<plan::ApplyStats> IptablesMode::apply_full(const plan::Plan& plan) {
   in_step_ = true;
   say_affinity_limit(plan);
   return stats;
+}
+
+// Which of the tools' errors that is can't be told from their exit codes: a rule that compares is
+// refused, and the same without it is not.
+bool IptablesMode::refuses_to_compare_addresses(IpFamily family) {
+  const auto refused = [&](const std::string& rule) {
+    const std::string text =
+        fmt::format("*mangle\n:{0} - [0:0]\n-A {0} {1}\nCOMMIT\n*mangle\n-F {0}\n-X {0}\nCOMMIT\n",
+                    kProbeChain, rule);
+    return !write(family, {.text = text});
+  };
+  return refused(equal_addresses(family)) && !refused("");
 }
 
 void IptablesMode::say_affinity_limit(const plan::Plan& plan) {

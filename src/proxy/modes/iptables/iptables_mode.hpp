@@ -57,6 +57,7 @@ class IptablesMode final : public plan::Mode {
   Result<plan::ApplyStats> write(IpFamily family, const RestoreText& text);
   Result<plan::ApplyStats> program(IpFamily family, const plan::Plan& plan);
   Result<plan::ApplyStats> remove(IpFamily family);
+  bool refuses_to_compare_addresses(IpFamily family);
   void say_affinity_limit(const plan::Plan& plan);
   std::map<IpFamily, Renderer> rendered(const plan::Plan& plan, bool compares_addresses) const;
   Result<std::vector<std::string>> differences(const std::map<IpFamily, Renderer>& renderers,

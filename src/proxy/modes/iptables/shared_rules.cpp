@@ -11,23 +11,6 @@ namespace {
 
 using plan::NodePlan;
 
-// A classic BPF program that takes packets whose source and destination are equal, as iptables
-// writes it: instructions "code jump-if-true jump-if-false operand", loads of 32 bits at a time.
-std::string equal_addresses(IpFamily family) {
-  constexpr unsigned kLoad = 0x20, kToIndex = 0x07, kJumpIfEqual = 0x1d, kReturn = 0x06;
-  const unsigned words = family == IpFamily::V4 ? 1 : 4;
-  const unsigned source = family == IpFamily::V4 ? 12 : 8;
-  const unsigned instructions = 4 * words + 2;
-  std::string out = fmt::format("{}", instructions);
-  for (unsigned word = 0; word < words; ++word) {
-    const unsigned offset = source + 4 * word;
-    const unsigned jump_at = 4 * word + 3;
-    out += fmt::format(",{} 0 0 {},{} 0 0 0,{} 0 0 {},{} 0 {} 0", kLoad, offset, kToIndex, kLoad,
-                       offset + 4 * words, kJumpIfEqual, instructions - 1 - jump_at - 1);
-  }
-  return out + fmt::format(",{0} 0 0 65535,{0} 0 0 0", kReturn);
-}
-
 void add_masquerading(const SharedContext& context, Chains& nat) {
   const NodePlan& node = *context.node;
   const std::string bit = fmt::format("{0:#x}/{0:#x}", node.masquerade_mark);
@@ -35,10 +18,9 @@ void add_masquerading(const SharedContext& context, Chains& nat) {
   Rules& leaving = nat["KUBE-POSTROUTING"];
   // A backend that meets itself; with chains for endpoints these see to it.
   if (context.shape == Shape::Large) {
-    leaving.push_back(
-        fmt::format("{} -m conntrack --ctstate DNAT -m bpf --bytecode \"{}\" -j KUBE-MARK-MASQ",
-                    quoted_comment("kubernetes endpoints that are their own clients"),
-                    equal_addresses(context.family)));
+    leaving.push_back(fmt::format("{} -m conntrack --ctstate DNAT {} -j KUBE-MARK-MASQ",
+                                  quoted_comment("kubernetes endpoints that are their own clients"),
+                                  equal_addresses(context.family)));
   }
   const Rules marked = {
       fmt::format("-m mark ! --mark {} -j RETURN", bit),
@@ -99,6 +81,24 @@ void append_sorted(Rules from, Rules& to) {
 }
 
 }  // namespace
+
+// A classic BPF program as iptables writes it: instructions "code jump-if-true jump-if-false
+// operand", loads of 32 bits at a time.
+std::string equal_addresses(IpFamily family) {
+  constexpr unsigned kLoad = 0x20, kToIndex = 0x07, kJumpIfEqual = 0x1d, kReturn = 0x06;
+  const unsigned words = family == IpFamily::V4 ? 1 : 4;
+  const unsigned source = family == IpFamily::V4 ? 12 : 8;
+  const unsigned instructions = 4 * words + 2;
+  std::string out = fmt::format("{}", instructions);
+  for (unsigned word = 0; word < words; ++word) {
+    const unsigned offset = source + 4 * word;
+    const unsigned jump_at = 4 * word + 3;
+    out += fmt::format(",{} 0 0 {},{} 0 0 0,{} 0 0 {},{} 0 {} 0", kLoad, offset, kToIndex, kLoad,
+                       offset + 4 * words, kJumpIfEqual, instructions - 1 - jump_at - 1);
+  }
+  out += fmt::format(",{0} 0 0 65535,{0} 0 0 0", kReturn);
+  return fmt::format("-m bpf --bytecode \"{}\"", out);
+}
 
 Chains shared_filter_rules(const SharedContext& context, Listings listings) {
   Chains filter;

@@ -23,6 +23,9 @@ struct SharedContext {
   RenderOptions options;
 };
 
+// The match of packets whose source and destination are equal.
+std::string equal_addresses(IpFamily family);
+
 Ruleset shared_rules(const SharedContext& context, Listings listings);
 // The filter table of it.
 Chains shared_filter_rules(const SharedContext& context, Listings listings);
