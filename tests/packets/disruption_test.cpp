@@ -122,6 +122,42 @@ TEST_P(Disruption, NoConnectionFailsWhileTheRulesAreReplaced) {
   EXPECT_EQ(failure, "") << "after " << made << " connections";
 }
 
+// A program that was killed leaves its rules; the one that comes after it knows nothing but them,
+// and finds a cluster that has changed meanwhile.
+TEST_P(Disruption, NoConnectionFailsWhenANewProgramTakesOver) {
+  ASSERT_NO_FATAL_FAILURE(change({service(), slice({"10.0.1.3", "10.0.1.4"})}));
+  std::atomic<bool> over = false;
+  std::atomic<int> made = 0;
+  std::string failure;  // read after `over`
+  std::thread clients([&] {
+    while (!over) {
+      const std::string got = connect("pod1", "10.96.0.11", Port{80});
+      ++made;
+      if (got.starts_with("answered by pod")) continue;
+      failure = got;
+      over = true;
+    }
+  });
+  for (int i = 0; !over && (i < 50 || made < 200); ++i) {
+    auto next = Cluster::create(
+        rig(), {.mode = GetParam(), .config = R"({"apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                "kind": "KubeProxyConfiguration", "clusterCIDR": "10.0.0.0/16"})"});
+    EXPECT_TRUE(next) << next.error().message;
+    if (!next) break;
+    for (const std::string& object :
+         {service(i % 3 == 0 ? "ClientIP" : "None"),
+          i % 2 == 0 ? slice({"10.0.1.3"}) : slice({"10.0.1.4", "10.0.1.3"})}) {
+      EXPECT_TRUE((*next)->apply(object));
+    }
+    const auto synced = (*next)->sync();
+    EXPECT_TRUE(synced) << synced.error().message;
+    if (HasFailure()) break;
+  }
+  over = true;
+  clients.join();
+  EXPECT_EQ(failure, "") << "after " << made << " connections";
+}
+
 TEST_P(Disruption, OtherBitsOfTheMarkAndThePriorityAreLeftAlone) {
   in_node({"nft", "-f", "-"}, R"(
     add table ip other

@@ -14,6 +14,7 @@ class Report {
  public:
   Report(IpFamily family, std::size_t limit)
       : table_(family == IpFamily::V4 ? "ip fairlead" : "ip6 fairlead"), limit_(limit) {}
+  bool empty() const { return lines_.empty(); }
   bool full() const { return lines_.size() >= limit_; }
   void add(std::string_view what) {
     if (!full()) lines_.push_back(fmt::format("table {}: {}", table_, what));
@@ -104,6 +105,23 @@ void forgive_unused(Snapshot& table, const Snapshot& wanted) {
                 });
 }
 
+// Compares what is quickly read: the names of chains, and rules.
+Result<void> audit_rules(Kernel& kernel, const Renderer& renderer, Report& report) {
+  const IpFamily family = renderer.family();
+  FAIRLEAD_TRY(listing, kernel.list(family));
+  if (!listing) return {};
+  FAIRLEAD_TRY(rules, kernel.list_rules(family));
+  for (const std::string& chain : listing->chains) rules[chain];
+  RulesByChain expected;
+  for (const Chain& chain : renderer.chains()) {
+    std::vector<std::string>& texts = expected[chain.name];
+    for (const Rule& rule : chain.rules) texts.push_back(kernel.describe(rule, family));
+  }
+  compare_names(names_of(expected), names_of(rules), "chain", report);
+  compare_rules(expected, rules, report);
+  return {};
+}
+
 // Nothing when there is no table, or one of another layout.
 Result<std::optional<Snapshot>> readable(Kernel& kernel, IpFamily family, Report& report) {
   FAIRLEAD_TRY(listing, kernel.list(family));
@@ -125,6 +143,8 @@ Result<std::optional<Snapshot>> readable(Kernel& kernel, IpFamily family, Report
 Result<std::vector<std::string>> audit(Kernel& kernel, Renderer& renderer, const plan::Plan& plan,
                                        std::size_t limit) {
   Report report(renderer.family(), limit);
+  FAIRLEAD_CHECK(audit_rules(kernel, renderer, report));
+  if (!report.empty()) return report.take();
   FAIRLEAD_TRY(actual, readable(kernel, renderer.family(), report));
   if (!actual) return report.take();
   const Expectation wanted = expectation(kernel, renderer, plan);

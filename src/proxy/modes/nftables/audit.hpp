@@ -11,6 +11,8 @@
 namespace fairlead::nftables {
 
 // Differences in words, at most `limit`. What the kernel has learnt (affinity) is not compared.
+// Elements are only looked at when all rules are right, because reading them takes as long as the
+// cluster is large, and without its rules a node serves nobody.
 Result<std::vector<std::string>> audit(Kernel& kernel, Renderer& renderer, const plan::Plan& plan,
                                        std::size_t limit);
 
