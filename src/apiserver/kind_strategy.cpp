@@ -1,7 +1,5 @@
 #include "apiserver/kind_strategy.hpp"
 
-#include <boost/json/array.hpp>
-
 #include "apiserver/schema.hpp"
 
 namespace fairlead::apiserver {
@@ -28,24 +26,12 @@ std::string joined_or_none(const std::vector<std::string>& texts) {
   return fmt::format("{}", fmt::join(texts, ","));
 }
 
-std::vector<std::string> texts_at(const Document& document, std::string_view path) {
-  std::vector<std::string> out;
-  if (const auto* list = array_at(document, path)) {
-    for (const auto& item : *list) {
-      if (item.is_string()) out.emplace_back(item.get_string());
-    }
-  }
-  return out;
+boost::json::value name_cell(const Document& document) {
+  return text_value(string_at(document, "metadata.name"));
 }
 
-std::vector<const Document*> objects_at(const Document& document, std::string_view path) {
-  std::vector<const Document*> out;
-  if (const auto* list = array_at(document, path)) {
-    for (const auto& item : *list) {
-      if (item.is_object()) out.push_back(&item.get_object());
-    }
-  }
-  return out;
+boost::json::value age_cell(const Document& document, WallTime now) {
+  return text_value(age_text(document, now));
 }
 
 }  // namespace fairlead::apiserver

@@ -39,10 +39,8 @@ Subresource status_subresource();  // get, patch, update
 
 // "a,b" or `<none>`.
 std::string joined_or_none(const std::vector<std::string>& texts);
-// Texts of a list of strings; empty when it is absent.
-std::vector<std::string> texts_at(const Document& document, std::string_view path);
-// Objects of a list; what is no object is left out.
-std::vector<const Document*> objects_at(const Document& document, std::string_view path);
+boost::json::value name_cell(const Document& document);
+boost::json::value age_cell(const Document& document, WallTime now);
 
 std::unique_ptr<const Strategy> make_service_strategy(const KindsConfig& config);
 std::unique_ptr<const Strategy> make_pod_strategy();

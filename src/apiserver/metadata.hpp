@@ -48,6 +48,11 @@ FieldErrors validate_metadata_update(const Document& old,
 bool is_terminating(const Document& document);  // has a deletionTimestamp
 bool has_finalizers(const Document& document);
 
+// What is said of a name that is no RFC 1123 label.
+inline constexpr std::string_view kLabelForm =
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+    "must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc')";
+
 // "example.com/name" or "name"; empty = fine.
 std::vector<std::string> qualified_name_errors(std::string_view text);
 std::vector<std::string> label_value_errors(std::string_view text);

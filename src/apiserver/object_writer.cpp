@@ -32,9 +32,6 @@ ApiResult<std::vector<std::string>> decode(const Strategy& strategy, const Write
   return texts;
 }
 
-void append(FieldErrors& to, FieldErrors more) {
-  to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-}
 void append(std::vector<std::string>& to, std::vector<std::string> more) {
   to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
 }

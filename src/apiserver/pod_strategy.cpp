@@ -5,6 +5,7 @@
 #include <set>
 
 #include "apiserver/kind_strategy.hpp"
+#include "apiserver/metadata.hpp"
 #include "base/ip.hpp"
 #include "base/text.hpp"
 
@@ -60,8 +61,6 @@ void default_container(Document& container, bool host_network) {
   }
 }
 
-void append(FieldErrors& to, FieldErrors more) { std::ranges::move(more, std::back_inserter(to)); }
-
 FieldErrors validate_container_ports(const Document& container, const std::string& field) {
   FieldErrors errors;
   std::set<std::string> names;
@@ -106,10 +105,7 @@ FieldErrors validate_containers(const Document& pod, std::string_view list,
     if (name.empty()) {
       errors.push_back(required(field + ".name"));
     } else if (!is_dns1123_label(name)) {
-      errors.push_back(
-          invalid(field + ".name", name,
-                  "a lowercase RFC 1123 label must consist of lower case alphanumeric characters "
-                  "or '-', and must start and end with an alphanumeric character"));
+      errors.push_back(invalid(field + ".name", name, std::string(kLabelForm)));
     } else if (!names.insert(name).second) {
       errors.push_back(duplicate(field + ".name", name));
     }

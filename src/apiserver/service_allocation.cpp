@@ -73,6 +73,11 @@ std::set<std::string> held_cluster_ips(const Document& service) {
   return {n.cluster_ips.begin(), n.cluster_ips.end()};
 }
 
+std::string canonical(const std::string& ip) {
+  const auto address = IpAddress::parse_sloppy(ip);
+  return address ? address->to_string() : ip;
+}
+
 // The node port a same-named port had before, 0 if none.
 std::int64_t earlier_node_port(const Document* old, std::string_view port_name) {
   const auto* ports = old == nullptr ? nullptr : array_at(*old, "spec.ports");
@@ -127,8 +132,9 @@ StatusError ServiceAllocator::refused(const Document& service, FieldError error)
                         {std::move(error)});
 }
 
+// One key an address, however it is spelled.
 std::string ServiceAllocator::ip_key(const std::string& ip) const {
-  return ip_addresses_.storage_key("", ip);
+  return ip_addresses_.storage_key("", canonical(ip));
 }
 
 ApiResult<void> ServiceAllocator::allocate(const RequestContext& context, Transaction& transaction,
@@ -244,10 +250,11 @@ void ServiceAllocator::reserve_cluster_ip(Transaction& transaction, const std::s
                         {"namespace", text_value(string_at(service, "metadata.namespace"))},
                         {"name", text_value(string_at(service, "metadata.name"))}};
   transaction.create_object(
-      ip_addresses_, Document{{"kind", "IPAddress"},
-                              {"apiVersion", text_value(ip_addresses_.api_version())},
-                              {"metadata", Document{{"name", text_value(ip)}, {"labels", labels}}},
-                              {"spec", Document{{"parentRef", parent}}}});
+      ip_addresses_,
+      Document{{"kind", "IPAddress"},
+               {"apiVersion", text_value(ip_addresses_.api_version())},
+               {"metadata", Document{{"name", text_value(canonical(ip))}, {"labels", labels}}},
+               {"spec", Document{{"parentRef", parent}}}});
 }
 
 // The ports of one Service while they are being settled.
@@ -332,6 +339,12 @@ ApiResult<void> ServiceAllocator::allocate_node_ports(const RequestContext& cont
     std::int64_t health = int_at(service, "spec.healthCheckNodePort").value_or(0);
     if (health == 0 && old != nullptr && wants_health_check_port(*old))
       health = int_at(*old, "spec.healthCheckNodePort").value_or(0);
+    const bool is_node_port = std::ranges::any_of(
+        by_port, [health](const auto& entry) { return entry.second == health; });
+    if (health != 0 && is_node_port) {
+      return refused(service, invalid("spec.healthCheckNodePort", health,
+                                      "provided port is already allocated"));
+    }
     if (health != 0) {
       if (auto claimed = claim(health, "spec.healthCheckNodePort"); !claimed) return claimed;
     } else {

@@ -20,6 +20,7 @@ namespace fairlead::apiserver {
 struct Bands {
   std::uint64_t size = 0;          // usable values
   std::uint64_t dynamic_from = 0;  // the static band is before it
+  bool operator==(const Bands&) const = default;
 };
 Bands cluster_ip_bands(const IpPrefix& cidr);  // usable: network+1 .. broadcast-1 (v4) or last (v6)
 Bands node_port_bands(PortRange range);

@@ -8,16 +8,6 @@
 namespace fairlead::apiserver {
 namespace {
 
-std::vector<std::string> strings_at(const Document& document, std::string_view path) {
-  std::vector<std::string> out;
-  if (const auto* list = array_at(document, path)) {
-    for (const auto& item : *list) {
-      if (item.is_string()) out.emplace_back(item.get_string());
-    }
-  }
-  return out;
-}
-
 boost::json::array to_json(const std::vector<std::string>& texts) {
   boost::json::array out;
   for (const std::string& text : texts) out.push_back(text_value(text));
@@ -50,8 +40,6 @@ std::string family_of(const std::string& ip) {
 bool contains(const std::vector<std::string>& list, const std::string& text) {
   return std::ranges::find(list, text) != list.end();
 }
-
-std::string item(std::string_view list, std::size_t i) { return fmt::format("{}[{}]", list, i); }
 
 // Steps 4 and 5 of 4.4: what happens when lists shrink.
 FieldErrors settle_single_stack(ServiceNetworking& wanted, const ServiceNetworking* old) {
@@ -92,7 +80,7 @@ FieldErrors infer_families(ServiceNetworking& wanted, const std::vector<std::str
     const std::string family = family_of(wanted.cluster_ips[i]);
     if (family.empty()) continue;
     if (i >= wanted.ip_families.size() && !contains(configured, family)) {
-      errors.push_back(invalid(item("spec.clusterIPs", i), wanted.cluster_ips[i],
+      errors.push_back(invalid(indexed("spec.clusterIPs", i), wanted.cluster_ips[i],
                                family + " is not configured on this cluster"));
     } else if (i >= wanted.ip_families.size()) {
       wanted.ip_families.push_back(family);
@@ -107,13 +95,20 @@ bool ServiceNetworking::is_headless() const {
   return cluster_ip == "None" || (!cluster_ips.empty() && cluster_ips.front() == "None");
 }
 
+bool is_externally_accessible(const Document& service) {
+  const std::string_view type = string_at(service, "spec.type");
+  if (type == "NodePort" || type == "LoadBalancer") return true;
+  const auto* external = array_at(service, "spec.externalIPs");
+  return type == "ClusterIP" && external != nullptr && !external->empty();
+}
+
 ServiceNetworking read_networking(const Document& service) {
   const auto* selector = object_at(service, "spec.selector");
   return {.type = std::string(string_at(service, "spec.type")),
           .has_selector = selector != nullptr && !selector->empty(),
           .cluster_ip = std::string(string_at(service, "spec.clusterIP")),
-          .cluster_ips = strings_at(service, "spec.clusterIPs"),
-          .ip_families = strings_at(service, "spec.ipFamilies"),
+          .cluster_ips = texts_at(service, "spec.clusterIPs"),
+          .ip_families = texts_at(service, "spec.ipFamilies"),
           .ip_family_policy = std::string(string_at(service, "spec.ipFamilyPolicy"))};
 }
 
@@ -171,7 +166,7 @@ FieldErrors resolve_families(ServiceNetworking& wanted, const ServiceNetworking*
   FieldErrors errors;
   for (std::size_t i = 0; i < wanted.ip_families.size(); ++i) {
     if (!contains(configured, wanted.ip_families[i])) {
-      errors.push_back(invalid(item("spec.ipFamilies", i), wanted.ip_families[i],
+      errors.push_back(invalid(indexed("spec.ipFamilies", i), wanted.ip_families[i],
                                "not configured on this cluster"));
     }
   }
@@ -206,9 +201,9 @@ FieldErrors validate_networking(const ServiceNetworking& n) {
   for (std::size_t i = 0; i < n.ip_families.size(); ++i) {
     if (n.ip_families[i] != "IPv4" && n.ip_families[i] != "IPv6") {
       errors.push_back(
-          not_supported(item("spec.ipFamilies", i), n.ip_families[i], {"IPv4", "IPv6"}));
+          not_supported(indexed("spec.ipFamilies", i), n.ip_families[i], {"IPv4", "IPv6"}));
     } else if (i > 0 && n.ip_families[i] == n.ip_families[0]) {
-      errors.push_back(duplicate(item("spec.ipFamilies", i), n.ip_families[i]));
+      errors.push_back(duplicate(indexed("spec.ipFamilies", i), n.ip_families[i]));
     }
   }
   if (n.cluster_ips.empty()) {
@@ -235,10 +230,10 @@ FieldErrors validate_networking(const ServiceNetworking& n) {
     }
     const auto address = IpAddress::parse(ip);
     if (!address) {
-      errors.push_back(invalid(item("spec.clusterIPs", i), ip,
+      errors.push_back(invalid(indexed("spec.clusterIPs", i), ip,
                                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
     } else if (i < n.ip_families.size() && n.ip_families[i] != name_of(address->family())) {
-      errors.push_back(invalid(item("spec.clusterIPs", i), ip,
+      errors.push_back(invalid(indexed("spec.clusterIPs", i), ip,
                                fmt::format("expected an {} value as indicated by `ipFamilies[{}]`",
                                            n.ip_families[i], i)));
     } else if (i > 0 && family_of(n.cluster_ips[0]) == name_of(address->family())) {

@@ -25,6 +25,9 @@ struct ServiceNetworking {
   bool operator==(const ServiceNetworking&) const = default;
 };
 
+// Has clients outside of the cluster's own addresses: node ports or external IPs.
+bool is_externally_accessible(const Document& service);
+
 ServiceNetworking read_networking(const Document& service);
 void write_networking(const ServiceNetworking& networking, Document& service);
 

@@ -23,10 +23,9 @@ bool has_items(const Document& service, std::string_view path) {
   return list != nullptr && !list->empty();
 }
 
-bool externally_accessible(const Document& service) {
-  const std::string_view type = type_of(service);
-  return type == "NodePort" || type == "LoadBalancer" ||
-         (type == "ClusterIP" && has_items(service, "spec.externalIPs"));
+const value* annotation_of(const Document& service, std::string_view name) {
+  const Document* annotations = object_at(service, "metadata.annotations");
+  return annotations == nullptr ? nullptr : annotations->if_contains(name);
 }
 
 bool is_headless(const Document& service) { return read_networking(service).is_headless(); }
@@ -35,73 +34,11 @@ bool is_one_of(std::string_view text, const std::vector<std::string_view>& allow
   return std::ranges::find(allowed, text) != allowed.end();
 }
 
-std::string item(std::string_view list, std::size_t i) { return fmt::format("{}[{}]", list, i); }
-
-void set_default(Document& object, std::string_view name, value fallback) {
-  value& held = object[name];
-  const bool empty = held.is_null() || (held.is_string() && held.get_string().empty());
-  if (empty) held = std::move(fallback);
-}
-
-void default_ports(Document& spec) {
-  auto* ports = spec.if_contains("ports") == nullptr ? nullptr : spec["ports"].if_array();
-  for (std::size_t i = 0; ports != nullptr && i < ports->size(); ++i) {
-    Document* port = (*ports)[i].if_object();
-    if (port == nullptr) continue;
-    set_default(*port, "protocol", "TCP");
-    const value* target = port->if_contains("targetPort");
-    const bool unset = target == nullptr || (target->is_string() && target->get_string().empty()) ||
-                       (target->is_int64() && target->get_int64() == 0);
-    if (unset && port->contains("port")) (*port)["targetPort"] = port->at("port");
-  }
-}
-
-void default_ingress_mode(Document& service) {
-  value* status = service.if_contains("status");
-  value* balancer = status == nullptr || !status->is_object()
-                        ? nullptr
-                        : status->get_object().if_contains("loadBalancer");
-  value* ingress = balancer == nullptr || !balancer->is_object()
-                       ? nullptr
-                       : balancer->get_object().if_contains("ingress");
-  if (ingress == nullptr || !ingress->is_array()) return;
-  for (value& entry : ingress->get_array()) {
-    if (entry.is_object() && !string_at(entry.get_object(), "ip").empty())
-      set_default(entry.get_object(), "ipMode", "VIP");
-  }
-}
-
-// Clears `name` if the user left it as it was.
-void clear_if_same(const Document& old, Document& service, std::string_view name) {
-  Document& spec = ensure_object(service, "spec");
-  const value* before = find_path(old, fmt::format("spec.{}", name));
-  const value* now = spec.if_contains(name);
-  if (now != nullptr && before != nullptr && *now == *before) spec.erase(name);
-}
-
-std::set<std::int64_t> node_ports(const Document& service) {
-  std::set<std::int64_t> out;
-  if (const array* ports = array_at(service, "spec.ports")) {
-    for (const value& port : *ports) {
-      const auto number = port.is_object() ? int_at(port.get_object(), "nodePort") : std::nullopt;
-      if (number && *number != 0) out.insert(*number);
-    }
-  }
-  return out;
-}
-
-void clear_node_ports(const Document& old, Document& service) {
-  const auto before = node_ports(old), now = node_ports(service);
-  if (!std::ranges::includes(before, now))
-    return;  // the user asks for new ones: validation will say no
-  auto* ports = ensure_object(service, "spec")["ports"].if_array();
-  for (std::size_t i = 0; ports != nullptr && i < ports->size(); ++i) {
-    if (auto* port = (*ports)[i].if_object()) port->erase("nodePort");
-  }
-}
-
-// ---- validation
-
+constexpr std::string_view kAddressForm =
+    "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+constexpr std::string_view kSubdomainForm =
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+    "'.', and must start and end with an alphanumeric character";
 constexpr std::string_view kPortRange = "must be between 1 and 65535, inclusive";
 
 FieldErrors validate_target_port(const Document& port, const std::string& field) {
@@ -127,17 +64,12 @@ FieldErrors validate_target_port(const Document& port, const std::string& field)
   return errors;
 }
 
-void append(FieldErrors& to, FieldErrors more) { std::ranges::move(more, std::back_inserter(to)); }
-
 FieldErrors validate_port(const Document& port, const std::string& field, bool name_needed) {
   FieldErrors errors;
   const std::string name(string_at(port, "name"));
   if (name.empty() && name_needed) errors.push_back(required(field + ".name"));
   if (!name.empty() && !is_dns1123_label(name)) {
-    errors.push_back(
-        invalid(field + ".name", name,
-                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or "
-                "'-', and must start and end with an alphanumeric character"));
+    errors.push_back(invalid(field + ".name", name, std::string(kLabelForm)));
   }
   const std::int64_t number = int_at(port, "port").value_or(0);
   if (number < 1 || number > 65535)
@@ -166,7 +98,7 @@ FieldErrors validate_ports(const Document& service) {
   std::set<std::string> names;
   std::set<std::pair<std::string, std::int64_t>> numbers, host_numbers;
   for (std::size_t i = 0; i < ports.size(); ++i) {
-    const std::string field = item("spec.ports", i);
+    const std::string field = indexed("spec.ports", i);
     const Document* port = ports[i].if_object();
     if (port == nullptr) continue;  // conform refused it already
     append(errors, validate_port(*port, field, ports.size() > 1));
@@ -240,29 +172,46 @@ FieldErrors validate_external_ips(const Document& service) {
         (*list)[i].is_string() ? std::string((*list)[i].get_string()) : std::string();
     const auto address = IpAddress::parse(text);
     if (!address) {
-      errors.push_back(invalid(item("spec.externalIPs", i), text,
-                               "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+      errors.push_back(invalid(indexed("spec.externalIPs", i), text, std::string(kAddressForm)));
     } else if (const auto why = why_no_endpoint_ip(*address)) {
-      errors.push_back(invalid(item("spec.externalIPs", i), text, *why));
+      errors.push_back(invalid(indexed("spec.externalIPs", i), text, *why));
     }
   }
   return errors;
 }
 
+constexpr std::string_view kCidrForm =
+    "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+constexpr std::string_view kBalancerOnly = "may only be used when `type` is 'LoadBalancer'";
+
+// The annotation says it for those who wrote their manifests before the field was there.
+FieldErrors validate_source_range_annotation(const Document& service) {
+  constexpr std::string_view kAnnotation = "service.beta.kubernetes.io/load-balancer-source-ranges";
+  const value* held = annotation_of(service, kAnnotation);
+  if (held == nullptr || !held->is_string()) return {};
+  const std::string field = fmt::format("metadata.annotations[{}]", kAnnotation);
+  if (type_of(service) != "LoadBalancer") return {forbidden(field, std::string(kBalancerOnly))};
+  const std::string_view text(held->get_string());
+  const auto ranges = split(trim(text), ',');
+  const bool good = trim(text).empty() || std::ranges::all_of(ranges, [](std::string_view range) {
+                      return IpPrefix::parse(trim(range)).has_value();
+                    });
+  if (good) return {};
+  return {invalid(field, text, "must be a comma-separated list of CIDR values")};
+}
+
 FieldErrors validate_source_ranges(const Document& service) {
-  FieldErrors errors;
   const array* list = array_at(service, "spec.loadBalancerSourceRanges");
-  if (list == nullptr || list->empty()) return errors;
+  if (list == nullptr || list->empty()) return validate_source_range_annotation(service);
   constexpr std::string_view kField = "spec.LoadBalancerSourceRanges";
   if (type_of(service) != "LoadBalancer")
-    return {forbidden(std::string(kField), "may only be used when `type` is 'LoadBalancer'")};
+    return {forbidden(std::string(kField), std::string(kBalancerOnly))};
+  FieldErrors errors;
   for (std::size_t i = 0; i < list->size(); ++i) {
     const std::string text =
         (*list)[i].is_string() ? std::string((*list)[i].get_string()) : std::string();
-    if (!IpPrefix::parse(trim(text))) {
-      errors.push_back(invalid(item(kField, i), text,
-                               "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
-    }
+    if (!IpPrefix::parse(trim(text)))
+      errors.push_back(invalid(indexed(kField, i), text, std::string(kCidrForm)));
   }
   return errors;
 }
@@ -271,13 +220,11 @@ FieldErrors validate_load_balancer_fields(const Document& service) {
   FieldErrors errors;
   const bool balanced = type_of(service) == "LoadBalancer";
   if (!balanced && bool_at(service, "spec.allocateLoadBalancerNodePorts")) {
-    errors.push_back(forbidden("spec.allocateLoadBalancerNodePorts",
-                               "may only be used when `type` is 'LoadBalancer'"));
+    errors.push_back(forbidden("spec.allocateLoadBalancerNodePorts", std::string(kBalancerOnly)));
   }
   if (const std::string name(string_at(service, "spec.loadBalancerClass")); !name.empty()) {
     if (!balanced)
-      errors.push_back(
-          forbidden("spec.loadBalancerClass", "may only be used when `type` is 'LoadBalancer'"));
+      errors.push_back(forbidden("spec.loadBalancerClass", std::string(kBalancerOnly)));
     for (const std::string& why : qualified_name_errors(name))
       errors.push_back(invalid("spec.loadBalancerClass", name, why));
   }
@@ -293,10 +240,21 @@ FieldErrors validate_load_balancer_fields(const Document& service) {
   return errors;
 }
 
+constexpr std::string_view kTopologyMode = "service.kubernetes.io/topology-mode";
+constexpr std::string_view kTopologyHints = "service.kubernetes.io/topology-aware-hints";
+
+FieldErrors validate_topology_annotations(const Document& service) {
+  const value *mode = annotation_of(service, kTopologyMode),
+              *hints = annotation_of(service, kTopologyHints);
+  if (mode == nullptr || hints == nullptr || *mode == *hints) return {};
+  return {invalid(fmt::format("metadata.annotations[{}]", kTopologyMode), *mode,
+                  fmt::format("must be the same as annotations[{}]", kTopologyHints))};
+}
+
 FieldErrors validate_policies(const Document& service) {
   FieldErrors errors;
   const std::string external(string_at(service, "spec.externalTrafficPolicy"));
-  if (!externally_accessible(service)) {
+  if (!is_externally_accessible(service)) {
     if (!external.empty())
       errors.push_back(invalid("spec.externalTrafficPolicy", external,
                                "may only be set for externally-accessible services"));
@@ -336,64 +294,47 @@ FieldErrors validate_type(const Document& service) {
   if (name.empty()) return {required("spec.externalName")};
   const std::string bare = name.ends_with('.') ? name.substr(0, name.size() - 1) : name;
   if (!is_dns1123_subdomain(bare))
-    return {
-        invalid("spec.externalName", name,
-                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
-                "characters, '-' or '.', and must start and end with an alphanumeric character")};
+    return {invalid("spec.externalName", name, std::string(kSubdomainForm))};
   return {};
+}
+
+FieldErrors validate_ingress(const Document& ingress, const std::string& field) {
+  FieldErrors errors;
+  const std::string ip(string_at(ingress, "ip")), host(string_at(ingress, "hostname")),
+      mode(string_at(ingress, "ipMode"));
+  if (!ip.empty() && !IpAddress::parse(ip))
+    errors.push_back(invalid(field + ".ip", ip, std::string(kAddressForm)));
+  if (!mode.empty() && ip.empty()) {
+    errors.push_back(forbidden(field + ".ipMode", "may not be specified when `ip` is not set"));
+  } else if (!mode.empty() && !is_one_of(mode, {"Proxy", "VIP"})) {
+    errors.push_back(not_supported(field + ".ipMode", mode, {"Proxy", "VIP"}));
+  }
+  if (host.empty()) return errors;
+  if (!is_dns1123_subdomain(host))
+    errors.push_back(invalid(field + ".hostname", host, std::string(kSubdomainForm)));
+  if (IpAddress::parse(host))
+    errors.push_back(invalid(field + ".hostname", host, "must be a DNS name, not an IP address"));
+  return errors;
+}
+
+// Allowed, but others may compare addresses as texts.
+void append_spelling_warnings(const Document& service, std::string_view list_name,
+                              std::vector<std::string>& out) {
+  const array* list = array_at(service, list_name);
+  for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    const std::string text((*list)[i].is_string() ? std::string_view((*list)[i].get_string()) : "");
+    const auto address = IpAddress::parse(text);
+    if (address && address->to_string() != text)
+      out.push_back(fmt::format("{}: \"{}\" is better written \"{}\"", indexed(list_name, i), text,
+                                address->to_string()));
+  }
 }
 
 }  // namespace
 
-void apply_service_defaults(Document& service) {
-  Document& spec = ensure_object(service, "spec");
-  set_default(spec, "type", "ClusterIP");
-  set_default(spec, "sessionAffinity", "None");
-  if (string_at(spec, "sessionAffinity") == "None") spec.erase("sessionAffinityConfig");
-  if (string_at(spec, "sessionAffinity") == "ClientIP") {
-    Document& client = ensure_object(ensure_object(spec, "sessionAffinityConfig"), "clientIP");
-    if (!client.contains("timeoutSeconds")) client["timeoutSeconds"] = 10800;
-  }
-  default_ports(spec);
-  if (externally_accessible(service)) set_default(spec, "externalTrafficPolicy", "Cluster");
-  const std::string type(type_of(service));
-  if (is_one_of(type, {"ClusterIP", "NodePort", "LoadBalancer"}))
-    set_default(spec, "internalTrafficPolicy", "Cluster");
-  if (type == "LoadBalancer") {
-    if (!spec.contains("allocateLoadBalancerNodePorts"))
-      spec["allocateLoadBalancerNodePorts"] = true;
-    default_ingress_mode(service);
-  }
-}
-
-void clear_type_dependent_fields(const Document& old, Document& service) {
-  const std::string before(type_of(old)), now(type_of(service));
-  const auto had_node_ports = [](const std::string& type) {
-    return type == "NodePort" || type == "LoadBalancer";
-  };
-  if (now == "ExternalName" && before != now) {
-    for (const std::string_view name : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
-      clear_if_same(old, service, name);
-    clear_if_same(old, service, "internalTrafficPolicy");
-  }
-  if (had_node_ports(before) && !had_node_ports(now)) {
-    clear_node_ports(old, service);
-    if (!externally_accessible(service)) clear_if_same(old, service, "externalTrafficPolicy");
-  } else if (!externally_accessible(service)) {
-    clear_if_same(old, service, "externalTrafficPolicy");
-  }
-  if (before == "LoadBalancer" && now != before) {
-    for (const std::string_view name : {"allocateLoadBalancerNodePorts", "loadBalancerClass"})
-      clear_if_same(old, service, name);
-    service["status"] = Document{{"loadBalancer", Document{}}};
-  }
-  const bool health_check_needed =
-      now == "LoadBalancer" && string_at(service, "spec.externalTrafficPolicy") == "Local";
-  if (!health_check_needed) clear_if_same(old, service, "healthCheckNodePort");
-}
-
 FieldErrors validate_service(const Document& service) {
-  FieldErrors errors = validate_type(service);
+  FieldErrors errors = validate_topology_annotations(service);
+  append(errors, validate_type(service));
   append(errors, validate_ports(service));
   append(errors, validate_selector(service));
   append(errors, validate_affinity(service));
@@ -414,7 +355,7 @@ FieldErrors validate_service_update(const Document& old, const Document& service
           i == 1 && now.ip_family_policy == "SingleStack" && now.cluster_ips.size() == 1;
       const bool kept = i < now.cluster_ips.size() && now.cluster_ips[i] == before.cluster_ips[i];
       if (!kept && !released) {
-        errors.push_back(invalid(item("spec.clusterIPs", i),
+        errors.push_back(invalid(indexed("spec.clusterIPs", i),
                                  i < now.cluster_ips.size() ? now.cluster_ips[i] : std::string(),
                                  "may not change once set"));
       }
@@ -439,10 +380,28 @@ FieldErrors validate_service_update(const Document& old, const Document& service
   return errors;
 }
 
+FieldErrors validate_service_status(const Document& service) {
+  const array* list = array_at(service, "status.loadBalancer.ingress");
+  if (list == nullptr || list->empty()) return {};
+  constexpr std::string_view kField = "status.loadBalancer.ingress";
+  if (type_of(service) != "LoadBalancer")
+    return {forbidden(std::string(kField), "may only be used when `spec.type` is 'LoadBalancer'")};
+  FieldErrors errors;
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    if (const Document* ingress = (*list)[i].if_object())
+      append(errors, validate_ingress(*ingress, indexed(kField, i)));
+  }
+  return errors;
+}
+
 std::vector<std::string> service_warnings(const Document& service) {
   std::vector<std::string> out;
   const bool external_name = type_of(service) == "ExternalName", headless = is_headless(service);
   const bool external_ips = has_items(service, "spec.externalIPs");
+  if (annotation_of(service, kTopologyHints) != nullptr) {
+    out.push_back(
+        fmt::format("annotation {} is deprecated; use {}", kTopologyHints, kTopologyMode));
+  }
   if (external_ips && !headless && !external_name) {
     out.emplace_back("spec.externalIPs is deprecated and will be ignored by a future release");
   }
@@ -456,6 +415,8 @@ std::vector<std::string> service_warnings(const Document& service) {
     out.emplace_back("spec.externalName is ignored when spec.type is not \"ExternalName\"");
   if (external_name && external_ips)
     out.emplace_back("spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+  append_spelling_warnings(service, "spec.clusterIPs", out);
+  append_spelling_warnings(service, "spec.externalIPs", out);
   if (string_at(service, "spec.trafficDistribution") == "PreferClose") {
     out.emplace_back("spec.trafficDistribution: PreferClose is deprecated; use PreferSameZone");
   }

@@ -5,7 +5,9 @@
 #include <set>
 
 #include "apiserver/kind_strategy.hpp"
+#include "apiserver/metadata.hpp"
 #include "apiserver/service_allocation.hpp"
+#include "apiserver/service_defaults.hpp"
 #include "apiserver/service_rules.hpp"
 #include "base/text.hpp"
 
@@ -77,9 +79,7 @@ class ServiceStrategy final : public KindStrategy {
   // An RFC 1123 label since 1.36; may begin with a digit.
   std::vector<std::string> name_errors(std::string_view name) const override {
     if (is_dns1123_label(name)) return {};
-    return {
-        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
-        "must start and end with an alphanumeric character (e.g. 'my-name', or '123-abc')"};
+    return {std::string(kLabelForm)};
   }
   void apply_defaults(Document& document) const override { apply_service_defaults(document); }
   void prepare_create(const RequestContext&, Document& document) const override {
@@ -103,6 +103,10 @@ class ServiceStrategy final : public KindStrategy {
   FieldErrors validate_update(const RequestContext&, const Document& old,
                               const Document& document) const override {
     return validate_service_update(old, document);
+  }
+  FieldErrors validate_subresource_update(const RequestContext&, std::string_view, const Document&,
+                                          const Document& document) const override {
+    return validate_service_status(document);
   }
   std::vector<std::string> warnings(const Document& document) const override {
     return service_warnings(document);

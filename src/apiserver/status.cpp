@@ -1,7 +1,9 @@
 #include "apiserver/status.hpp"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
+#include <iterator>
 
 namespace fairlead::apiserver {
 namespace {
@@ -131,6 +133,10 @@ FieldError too_many(std::string field, std::size_t actual, std::size_t most) {
           .bad_value = actual,
           .detail = fmt::format("must have at most {} item{}", most, most == 1 ? "" : "s")};
 }
+
+std::string indexed(std::string_view list, std::size_t i) { return fmt::format("{}[{}]", list, i); }
+
+void append(FieldErrors& to, FieldErrors more) { std::ranges::move(more, std::back_inserter(to)); }
 
 Document StatusError::to_json() const {
   Document metadata;

@@ -74,6 +74,8 @@ FieldError duplicate(std::string field, const Text& text) {
   return duplicate(std::move(field), text_value(text));
 }
 FieldError too_many(std::string field, std::size_t actual, std::size_t most);
+std::string indexed(std::string_view list, std::size_t i);  // "spec.ports[2]"
+void append(FieldErrors& to, FieldErrors more);
 
 struct StatusCause {
   std::string reason, message, field;

@@ -173,12 +173,34 @@ std::string human_duration(std::int64_t seconds) {
 
 }  // namespace
 
+std::vector<std::string> texts_at(const Document& document, std::string_view path) {
+  std::vector<std::string> out;
+  if (const auto* list = array_at(document, path)) {
+    for (const auto& item : *list) {
+      if (item.is_string()) out.emplace_back(item.get_string());
+    }
+  }
+  return out;
+}
+
+std::vector<const Document*> objects_at(const Document& document, std::string_view path) {
+  std::vector<const Document*> out;
+  if (const auto* list = array_at(document, path)) {
+    for (const auto& item : *list) {
+      if (item.is_object()) out.push_back(&item.get_object());
+    }
+  }
+  return out;
+}
+
+std::string age_since(std::string_view time, WallTime now) {
+  const Result<WallTime> then = parse_rfc3339(time);
+  if (!then) return "<unknown>";
+  return human_duration(std::chrono::duration_cast<std::chrono::seconds>(now - *then).count());
+}
+
 std::string age_text(const Document& document, WallTime now) {
-  const std::string_view text = string_at(document, "metadata.creationTimestamp");
-  if (text.empty()) return "<unknown>";
-  const Result<WallTime> created = parse_rfc3339(text);
-  if (!created) return "<unknown>";
-  return human_duration(std::chrono::duration_cast<std::chrono::seconds>(now - *created).count());
+  return age_since(string_at(document, "metadata.creationTimestamp"), now);
 }
 
 }  // namespace fairlead::apiserver

@@ -222,10 +222,15 @@ const Document* object_at(const Document& document, std::string_view dotted);
 const boost::json::array* array_at(const Document& document, std::string_view dotted);
 std::optional<std::int64_t> int_at(const Document& document, std::string_view dotted);
 std::optional<bool> bool_at(const Document& document, std::string_view dotted);
+// Texts of a list of strings; empty when it is absent.
+std::vector<std::string> texts_at(const Document& document, std::string_view path);
+// Objects of a list; what is no object is left out.
+std::vector<const Document*> objects_at(const Document& document, std::string_view path);
 // The object at `key`, made (or made an object) if need be.
 Document& ensure_object(Document& parent, std::string_view key);
 
 // The text of an age column (spec 2.11): "5s", "2m10s", "3h", "<unknown>", "<invalid>".
 std::string age_text(const Document& document, WallTime now);
+std::string age_since(std::string_view time, WallTime now);  // of an RFC 3339 time
 
 }  // namespace fairlead::apiserver
