@@ -48,6 +48,7 @@ io::Task<void> NodeProxy::Impl::take_outcome(Outcome outcome) {
   }
   if (outcome.kind == Job::Kind::Commit) first_sync_done_ = true;
   metrics_.rules(outcome.rules);
+  if (outcome.traffic) metrics_.traffic(*outcome.traffic);
   // With each audit as well: in quiet times that is what tries a taken port again.
   if (outcome.kind != Job::Kind::CheckTamper) {
     co_await health_checks_.reconcile(

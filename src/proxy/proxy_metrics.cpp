@@ -75,6 +75,48 @@ const Metric kRequestDuration = {"rest_client_request_duration_seconds",
                                  "Time until the API server answered"};
 constexpr std::array kTables = {"filter", "nat"};
 
+std::string labels_of(const plan::Traffic& traffic) {
+  const plan::ServicePortName& name = traffic.service.service_port;
+  std::string out =
+      fmt::format("ip_family=\"{}\",namespace=\"{}\",service=\"{}\",port=\"{}\",protocol=\"{}\"",
+                  traffic.service.family, name.namespace_, name.name, name.port, name.protocol);
+  if (traffic.endpoint) out += fmt::format(",endpoint=\"{}\"", *traffic.endpoint);
+  return out;
+}
+
+// One family for services and one for their endpoints, so that a sum counts nothing twice.
+std::string traffic_text(const std::vector<plan::Traffic>& all) {
+  struct Column {
+    std::string_view name;
+    std::string_view type;
+    std::string_view help;
+    std::uint64_t plan::Traffic::* value;
+    bool of_services = true;
+  };
+  constexpr std::array kColumns = {
+      Column{"connections_total", "counter", "Connections balanced", &plan::Traffic::connections},
+      Column{"received_bytes_total", "counter", "Bytes from clients", &plan::Traffic::bytes_in},
+      Column{"sent_bytes_total", "counter", "Bytes to clients", &plan::Traffic::bytes_out},
+      Column{"active_connections", "gauge", "Connections now", &plan::Traffic::active, false},
+  };
+  std::string out;
+  if (all.empty()) return out;
+  for (const bool endpoints : {false, true}) {
+    for (const Column& column : kColumns) {
+      if (!endpoints && !column.of_services) continue;
+      const std::string name =
+          fmt::format("fairlead_proxy_{}_{}", endpoints ? "endpoint" : "service", column.name);
+      out += fmt::format("# HELP {} {}, as the kernel counts, at the last audit\n# TYPE {} {}\n",
+                         name, column.help, name, column.type);
+      for (const plan::Traffic& traffic : all) {
+        if (traffic.endpoint.has_value() == endpoints)
+          out += fmt::format("{}{{{}}} {}\n", name, labels_of(traffic), traffic.*column.value);
+      }
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 // What exists from the start shows up as zero, not as absent.
@@ -238,7 +280,7 @@ void ProxyMetrics::api_request(const std::string& method, const std::string& hos
 
 std::string ProxyMetrics::serialize() {
   report_process(registry_);
-  return registry_.serialize();
+  return registry_.serialize() + traffic_text(traffic_);
 }
 
 }  // namespace fairlead::proxy

@@ -23,6 +23,7 @@ class ProxyMetrics {
   void compiled(const Syncer& syncer);
   void observe(const Syncer& syncer, const model::Counts& counts);  // before each serialize()
   void rules(const std::vector<plan::RuleCount>& counts);
+  void traffic(std::vector<plan::Traffic> now) { traffic_ = std::move(now); }
   void probed(std::string_view probe, unsigned status);  // "healthz" or "livez"
   void drift_found();
   // A request to the API server; status 0: it was not answered.
@@ -40,6 +41,8 @@ class ProxyMetrics {
   Config config_;
   metrics::Registry registry_;
   model::Counts last_counts_;
+  // Printed as they are: series of services that are gone must go as well.
+  std::vector<plan::Traffic> traffic_;
 };
 
 }  // namespace fairlead::proxy

@@ -90,6 +90,8 @@ void KernelSide::audit(Outcome& out) {
     return;
   }
   out.findings = *std::move(findings);
+  // Not being able to count is no failure of the rules.
+  if (auto traffic = config_.mode->traffic(plan_)) out.traffic = *std::move(traffic);
   if (!out.findings.empty()) program_all(out);
 }
 

@@ -53,8 +53,9 @@ struct Outcome {
   bool full = false;                     // everything was programmed anew
   plan::ApplyStats stats;
   std::vector<plan::RuleCount> rules;
-  std::vector<std::string> findings;       // differences that were mended
-  std::map<IpFamily, FlowsCleaned> flows;  // families that were looked over
+  std::optional<std::vector<plan::Traffic>> traffic;  // counted by an audit
+  std::vector<std::string> findings;                  // differences that were mended
+  std::map<IpFamily, FlowsCleaned> flows;             // families that were looked over
   Duration duration{0};
   std::vector<WallTime> triggers;
 };

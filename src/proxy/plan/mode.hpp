@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,15 @@ struct RuleCount {
   bool operator==(const RuleCount&) const = default;
 };
 
+// What the kernel has counted for a service port since it has it, or for one endpoint of it.
+struct Traffic {
+  PlanKey service;
+  std::optional<SocketAddress> endpoint;
+  std::uint64_t connections = 0, bytes_in = 0, bytes_out = 0;
+  std::uint64_t active = 0;  // connections now; of an endpoint
+  bool operator==(const Traffic&) const = default;
+};
+
 class Mode {
  public:
   virtual ~Mode() = default;
@@ -63,6 +73,10 @@ class Mode {
   virtual Result<bool> tampered() = 0;
 
   virtual std::vector<RuleCount> rule_counts() const { return {}; }
+
+  // By service, each before its endpoints; endpoints that were never chosen are left out. Reads
+  // back the kernel's state, as verify(). Empty for modes whose kernel side does not count.
+  virtual Result<std::vector<Traffic>> traffic(const Plan&) { return std::vector<Traffic>{}; }
 
   // Removes everything of ours. NotFound is success.
   virtual Result<void> cleanup() = 0;

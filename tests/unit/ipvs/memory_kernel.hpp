@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "proxy/modes/ipvs/kernel.hpp"
 #include "proxy/modes/ipvs/rules.hpp"
@@ -26,6 +27,7 @@ class MemoryKernel final : public Kernel {
                                       *IpAddress::parse("192.168.50.1"),
                                       *IpAddress::parse("fd00:50::1")};
     Wake wake;
+    std::vector<TrafficSample> traffic;
     bool timer_is_set = false;
     std::size_t reads = 0;
     std::size_t fail_at = 0;  // this operation from now on is refused; 0 = none
@@ -83,7 +85,7 @@ class MemoryKernel final : public Kernel {
     return out;
   }
   Result<std::vector<TrafficSample>> traffic(IpFamily) override {
-    return std::vector<TrafficSample>{};
+    return std::exchange(world_.traffic, {});
   }
 
   Result<plan::ApplyStats> commit(const Operations& operations) override {

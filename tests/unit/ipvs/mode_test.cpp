@@ -238,6 +238,30 @@ TEST_F(IpvsModeTest, AddressTakenFromTheDeviceIsNoticed) {
   EXPECT_THAT(*mode_.verify(plan_, 10), Contains("to mend it: bind 10.96.0.1"));
 }
 
+TEST_F(IpvsModeTest, TrafficOfAllServersOfAServiceIsItsSum) {
+  start(testing::example_plan());
+  const auto key = testing::key("everywhere");
+  const Destination busy = to("10.0.1.2");
+  const ServerKey node_port = tcp("192.168.50.1", 30080);
+  world_.traffic = {
+      {.server = tcp("10.96.0.15"), .connections = 3, .bytes_in = 10, .bytes_out = 20},
+      {.server = tcp("10.96.0.15"), .destination = busy, .connections = 3, .active = 1},
+      {.server = tcp("10.96.0.15"), .destination = to("10.0.2.2")},
+      {.server = node_port, .connections = 1, .bytes_in = 5, .bytes_out = 6},
+      {.server = node_port, .destination = busy, .connections = 1, .active = 1},
+      {.server = tcp("203.0.113.1"), .connections = 99},
+  };
+  const auto traffic = mode_.traffic(plan_);
+  ASSERT_TRUE(traffic);
+  const std::vector<plan::Traffic> wanted = {
+      {.service = key, .connections = 4, .bytes_in = 15, .bytes_out = 26},
+      {.service = key,
+       .endpoint = SocketAddress{.address = busy.address, .port = busy.port},
+       .connections = 4,
+       .active = 2}};
+  EXPECT_EQ(*traffic, wanted);
+}
+
 TEST_F(IpvsModeTest, SchedulerTheKernelLacksIsTheNodesChoiceInstead) {
   plan::Plan plan = testing::empty_plan();
   auto service = testing::simple_service("web", "10.96.0.1", {backend("10.0.1.2")});

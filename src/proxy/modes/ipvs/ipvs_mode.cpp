@@ -413,6 +413,39 @@ Result<bool> IpvsMode::tampered() {
   return ours;
 }
 
+// Several servers are one service's: each address, each node port, the short cut.
+Result<std::vector<plan::Traffic>> IpvsMode::traffic(const plan::Plan& plan) {
+  if (!in_step_) return std::vector<plan::Traffic>{};
+  std::map<ServerKey, const plan::PlanKey*> owners;
+  for (const auto& [key, service] : plan.services) {
+    if (!families_.contains(key.family)) continue;
+    for (const auto& [server, unused] : render_service(*service).own.servers)
+      owners.emplace(server, &key);
+  }
+  std::map<std::pair<plan::PlanKey, std::optional<SocketAddress>>, plan::Traffic> sums;
+  for (const auto& [family, unused] : families_) {
+    FAIRLEAD_TRY(samples, kernel_->traffic(family));
+    for (const TrafficSample& sample : samples) {
+      const auto owner = owners.find(sample.server);
+      if (owner == owners.end()) continue;
+      std::optional<SocketAddress> endpoint;
+      if (sample.destination)
+        endpoint = {.address = sample.destination->address, .port = sample.destination->port};
+      if (endpoint && sample.connections == 0) continue;
+      plan::Traffic& sum = sums[{*owner->second, endpoint}];
+      sum.service = *owner->second;
+      sum.endpoint = endpoint;
+      sum.connections += sample.connections;
+      sum.bytes_in += sample.bytes_in;
+      sum.bytes_out += sample.bytes_out;
+      sum.active += sample.active;
+    }
+  }
+  std::vector<plan::Traffic> out;
+  for (auto& [unused, sum] : sums) out.push_back(std::move(sum));
+  return out;
+}
+
 Result<void> IpvsMode::remove_family(IpFamily family) {
   FAIRLEAD_TRY(reading, kernel_->read(family));
   FAIRLEAD_CHECK(kernel_->commit(difference(ours(reading, {}), {})));

@@ -52,6 +52,7 @@ class IpvsMode final : public plan::Mode {
   Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override;
   int tamper_fd() const override { return kernel_->wake_fd(); }
   Result<bool> tampered() override;
+  Result<std::vector<plan::Traffic>> traffic(const plan::Plan& plan) override;
   Result<void> cleanup() override;
 
  private:

@@ -37,7 +37,8 @@ struct ServerKey {
 };
 
 // Flags of a scheduler, by the kernel's numbers.
-enum SchedulerFlag : std::uint32_t { kFallback = 0x08, kHashPort = 0x10 };
+inline constexpr std::uint32_t kFallback = 0x08;
+inline constexpr std::uint32_t kHashPort = 0x10;
 
 struct Scheduling {
   std::string name = "rr";

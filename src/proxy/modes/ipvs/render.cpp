@@ -101,9 +101,9 @@ class ServiceRenderer {
   }
 
   const plan::Pool& pool_of(Target target) const {
-    static const plan::Pool kNobody;
+    static const plan::Pool nobody;
     if (target == Target::ClusterPool) return service_.cluster_pool;
-    return target == Target::LocalPool ? service_.local_pool : kNobody;
+    return target == Target::LocalPool ? service_.local_pool : nobody;
   }
 
   void add(const Frontend& frontend, const IpAddress& address) {
