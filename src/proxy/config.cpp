@@ -145,7 +145,8 @@ std::vector<std::string> validate(const Config& c) {
 }
 
 Result<std::string> effective_mode(const Config& config) {
-  constexpr std::array<std::string_view, 4> kOffered = {"nftables", "iptables", "ipvs", "userspace"};
+  constexpr std::array<std::string_view, 4> kOffered = {"nftables", "iptables", "ipvs",
+                                                        "userspace"};
   if (config.mode.empty()) return std::string("nftables");
   if (std::ranges::find(kOffered, config.mode) != kOffered.end()) return config.mode;
   return make_error(ErrorCode::Unsupported,

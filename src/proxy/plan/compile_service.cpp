@@ -126,15 +126,14 @@ void compile_port(const Subject& subject, PlanKey key, const model::ServiceRecor
   std::optional<Port> health_check;
   if (subject.service.health_check_node_port != Port{})
     health_check = subject.service.health_check_node_port;
-  out.plans.push_back(
-      std::make_shared<const ServicePlan>(ServicePlan{.key = std::move(key),
-                                                      .affinity = subject.service.affinity,
-                                                      .cluster_pool = std::move(selection.cluster),
-                                                      .local_pool = std::move(selection.local),
-                                                      .frontends = std::move(frontends),
-                                                      .health_check_node_port = health_check,
-                                                      .ipvs_scheduler =
-                                                          subject.service.ipvs_scheduler}));
+  out.plans.push_back(std::make_shared<const ServicePlan>(
+      ServicePlan{.key = std::move(key),
+                  .affinity = subject.service.affinity,
+                  .cluster_pool = std::move(selection.cluster),
+                  .local_pool = std::move(selection.local),
+                  .frontends = std::move(frontends),
+                  .health_check_node_port = health_check,
+                  .ipvs_scheduler = subject.service.ipvs_scheduler}));
 }
 
 // Load balancers steer by this: ready endpoints only, so that they leave before the last
