@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 
 #include "proxy/modes/nftables/nftables_mode.hpp"
@@ -75,6 +76,35 @@ TEST(NftablesAdoption, OnlyTheDifferenceIsSent) {
     const plan::ApplyStats sent = start_with(plan);
     EXPECT_GT(sent.elements, 0U);
     EXPECT_LE(sent.elements, 7U) << "the way to the pool, two numbers, three slots";
+  });
+}
+
+// What was flushed is found without reading a single element, however large the cluster.
+TEST(NftablesAdoption, LostRulesOfALargeTableAreNoticedAndPutBack) {
+  FAIRLEAD_IN_PRIVATE_NETWORK([] {
+    constexpr int kServices = 10'000;
+    constexpr int kBackends = 10;
+    auto mode = create({});
+    ASSERT_TRUE(mode) << mode.error().message;
+    const plan::Plan plan = large_plan(kServices, kBackends);
+    ASSERT_TRUE((*mode)->apply_full(plan));
+    EXPECT_FALSE(*(*mode)->tampered());
+    nft("flush table ip fairlead");
+    EXPECT_TRUE(*(*mode)->tampered());
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_FALSE((*mode)->verify(plan, 1)->empty());
+    const auto noticed = std::chrono::steady_clock::now();
+    const auto mended = (*mode)->apply_full(plan);
+    const auto end = std::chrono::steady_clock::now();
+    ASSERT_TRUE(mended) << mended.error().message;
+    EXPECT_EQ(mended->elements, 0U) << "no element was touched";
+    EXPECT_LT(noticed - start, end - noticed) << "the audit reads all elements";
+    if (std::getenv("SHOW")) {
+      fmt::print("found after {} us, all compared {} us later\n",
+                 (noticed - start) / std::chrono::microseconds(1),
+                 (end - noticed) / std::chrono::microseconds(1));
+    }
+    EXPECT_THAT(*(*mode)->verify(plan, 20), IsEmpty());
   });
 }
 
