@@ -280,7 +280,7 @@ Result<Reading> NetlinkKernel::read(IpFamily family) {
   }
   for (const SetId set : kSets) {
     auto listed = parts_.sets.dump(list_set(set, family), [&](Bytes message) {
-      for (SetEntry& entry : read_entries(message, set)) out.state.entries.insert(std::move(entry));
+      for (const SetEntry& entry : read_entries(message, set)) out.state.entries.insert(entry);
     });
     if (!listed && listed.error().sys_errno != ENOENT)
       return listed.error().with_context("list ipset " + set_name(set, family));
