@@ -26,7 +26,7 @@ client::ReflectorOptions reflector_options<kube::EndpointSlice>() {
 }
 
 SyncPeriods periods_of(const Config& config, std::string_view mode) {
-  if (mode == "iptables") {
+  if (mode == "iptables" || mode == "userspace") {
     return {.sync = config.iptables.sync_period, .min_sync = config.iptables.min_sync_period};
   }
   if (mode == "ipvs") {

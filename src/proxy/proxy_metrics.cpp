@@ -67,6 +67,8 @@ const Metric kRestoreFailures = {"kubeproxy_sync_proxy_rules_iptables_restore_fa
 const Metric kPartialFailures = {
     "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
     "Failed runs of iptables-restore with the rules that changed"};
+const Metric kFailures = {"fairlead_proxy_sync_failures_total",
+                          "Failed commits of rules to the kernel, in any mode"};
 const Metric kRules = {"kubeproxy_sync_proxy_rules_iptables_total", "Rules that the kernel holds"};
 const Metric kRulesLast = {"kubeproxy_sync_proxy_rules_iptables_last",
                            "Rules that the last commit wrote"};
@@ -137,8 +139,11 @@ ProxyMetrics::ProxyMetrics(Config config) : config_(std::move(config)) {
       registry_.counter(kNftablesFailures.name, kNftablesFailures.help, labels);
       registry_.counter(kNftablesCleanupFailures.name, kNftablesCleanupFailures.help, labels);
     }
-    if (config_.mode == "iptables") {
+    registry_.counter(kFailures.name, kFailures.help, labels);
+    if (config_.mode == "iptables" || config_.mode == "ipvs") {
       registry_.counter(kRestoreFailures.name, kRestoreFailures.help, labels);
+    }
+    if (config_.mode == "iptables") {
       registry_.counter(kPartialFailures.name, kPartialFailures.help, labels);
       for (const char* table : kTables) {
         registry_.gauge(kRules.name, kRules.help, of(family, {{"table", table}}));
@@ -191,12 +196,13 @@ void ProxyMetrics::finished(const Outcome& outcome, WallTime now) {
 }
 
 void ProxyMetrics::failed(IpFamily family, const Outcome& outcome) {
-  if (config_.mode == "iptables") {
-    const Metric& metric = outcome.full ? kRestoreFailures : kPartialFailures;
+  const auto count = [&](const Metric& metric) {
     registry_.counter(metric.name, metric.help, of(family)).add();
-  } else {
-    registry_.counter(kNftablesFailures.name, kNftablesFailures.help, of(family)).add();
-  }
+  };
+  count(kFailures);
+  if (config_.mode == "nftables") count(kNftablesFailures);
+  if (config_.mode == "iptables") count(outcome.full ? kRestoreFailures : kPartialFailures);
+  if (config_.mode == "ipvs") count(kRestoreFailures);
 }
 
 void ProxyMetrics::finished(IpFamily family, const Outcome& outcome, WallTime now) {

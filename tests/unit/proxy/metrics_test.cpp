@@ -83,6 +83,9 @@ TEST(ProxyMetrics, AreThoseOfKubeProxyInEachMode) {
                              "kubeproxy_sync_proxy_rules_iptables_restore_failures_total counter "
                              "{ip_family}",
                              "kubeproxy_sync_proxy_rules_iptables_total gauge {ip_family,table}"}},
+           ModeCase{.mode = "ipvs",
+                    .more = {"kubeproxy_sync_proxy_rules_iptables_restore_failures_total counter "
+                             "{ip_family}"}},
        }) {
     SCOPED_TRACE(c.mode);
     ProxyMetrics metrics = make(c.mode);
