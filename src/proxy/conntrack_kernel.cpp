@@ -24,7 +24,7 @@ constexpr std::size_t kLargestMessage = 4096;
 
 // Which parts of the tuple a dump is to be filtered by (net/netfilter/nf_internals.h, Linux 5.8).
 // Older kernels ignore the filter and tell of everything, so each flow is looked at again.
-enum FilterFlag : std::uint32_t { kAddress = 1U << 1U, kProtocol = 1U << 3U, kPort = 1U << 5U };
+constexpr std::uint32_t kAddress = 1U << 1U, kProtocol = 1U << 3U, kPort = 1U << 5U;
 
 struct EntryDestroyer {
   void operator()(nf_conntrack* entry) const { nfct_destroy(entry); }
