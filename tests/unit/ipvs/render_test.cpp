@@ -19,11 +19,11 @@ using ::testing::ElementsAre;
 using testing::ip;
 
 const Surroundings& surroundings() {
-  static const Surroundings kNode{
+  static const Surroundings node{
       .interface_addresses = {ip("127.0.0.1"), ip("192.168.50.1"), ip("10.0.1.1"), ip("::1"),
                               ip("fe80::1"), ip("fd00:50::1")},
       .schedulers = {"rr", "wrr", "sh", "mh"}};
-  return kNode;
+  return node;
 }
 
 State render_all(const plan::Plan& plan, IpFamily family) {
