@@ -85,7 +85,7 @@ void check_conntrack(Findings& out, const ConntrackSection& c) {
   out.expect_not_negative("conntrack.udpStreamTimeout", c.udp_stream_timeout);
 }
 
-constexpr std::string_view kModes[] = {"", "iptables", "ipvs", "nftables"};
+constexpr std::string_view kModes[] = {"", "nftables", "iptables", "ipvs", "userspace"};
 constexpr std::string_view kLocalModes[] = {"ClusterCIDR", "NodeCIDR", "BridgeInterface",
                                             "InterfaceNamePrefix"};
 
@@ -124,7 +124,7 @@ std::vector<std::string> validate(const Config& c) {
   }
   check_conntrack(out, c.conntrack);
   out.expect(std::ranges::find(kModes, c.mode) != std::end(kModes), "mode", quoted(c.mode),
-             "must be nftables, iptables or ipvs");
+             "must be nftables, iptables, ipvs or userspace");
   out.expect(c.client_connection.qps >= 0, "clientConnection.qps", c.client_connection.qps,
              "must not be negative");
   out.expect_not_negative("clientConnection.burst", c.client_connection.burst);
@@ -145,10 +145,8 @@ std::vector<std::string> validate(const Config& c) {
 }
 
 Result<std::string> effective_mode(const Config& config) {
-  constexpr std::array<std::string_view, 4> kOffered = {"nftables", "iptables", "ipvs",
-                                                        "userspace"};
   if (config.mode.empty()) return std::string("nftables");
-  if (std::ranges::find(kOffered, config.mode) != kOffered.end()) return config.mode;
+  if (std::ranges::find(kModes, config.mode) != std::end(kModes)) return config.mode;
   return make_error(ErrorCode::Unsupported,
                     "proxy mode \"{}\": there is none of this name; there are nftables "
                     "(--proxy-mode=nftables, or leave it out), iptables, ipvs and userspace",

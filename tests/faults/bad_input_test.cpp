@@ -68,7 +68,7 @@ struct BadFile {
 TEST_F(BadInputTest, FilesAreRefused) {
   const std::vector<BadFile> rows = {
       {.body = "mode: 5\n", .field = "mode", .value = "5"},
-      {.body = "mode: userspace\n", .field = "mode", .value = "userspace"},
+      {.body = "mode: kernelspace\n", .field = "mode", .value = "kernelspace"},
       {.body = "conntrack: {min: x}\n", .field = "conntrack.min", .value = "x"},
       {.body = "conntrack: {tcpCloseWaitTimeout: soon}\n",
        .field = "conntrack.tcpCloseWaitTimeout",

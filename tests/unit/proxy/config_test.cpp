@@ -188,8 +188,11 @@ TEST(Config, ValidationNamesFieldAndValue) {
 TEST(Config, ModesThatDoNotExistAreSaidPlainly) {
   Config config;
   EXPECT_EQ(*effective_mode(config), "nftables");
-  config.mode = "ipvs";
-  EXPECT_EQ(*effective_mode(config), "ipvs");
+  for (const char* mode : {"nftables", "iptables", "ipvs", "userspace"}) {
+    config.mode = mode;
+    EXPECT_EQ(*effective_mode(config), mode);
+    EXPECT_THAT(validate(config), IsEmpty()) << mode;
+  }
   config.mode = "kernelspace";
   EXPECT_THAT(effective_mode(config).error().message,
               HasSubstr("\"kernelspace\": there is none of this name; there are nftables"));
