@@ -87,8 +87,10 @@ NodeProxy::Impl::Impl(io::Executor executor, Options options, HostFacts host, No
                .sync_period = periods_.sync,
                .min_sync_period = periods_.min_sync,
                .clock = options_.clock}),
-      kernel_(std::make_unique<KernelSide>(KernelSide::Config{
-          .mode = std::move(mode), .clean_flows = &clean_flows, .clock = options_.clock})),
+      kernel_(std::make_unique<KernelSide>(KernelSide::Config{.mode = std::move(mode),
+                                                              .clean_flows = &clean_flows,
+                                                              .remove_leftovers = &remove_leftovers,
+                                                              .clock = options_.clock})),
       metrics_({.families = host_.families, .mode = mode_name_, .started = options_.clock->wall()}),
       api_(std::move(api)),
       events_(executor_, {.client = api_.get(),

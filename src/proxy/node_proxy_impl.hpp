@@ -22,8 +22,6 @@ struct SyncPeriods {
   Duration min_sync{0};
 };
 
-Error with_advice(Error error);
-
 class NodeProxy::Impl {
  public:
   Impl(io::Executor executor, Options options, HostFacts host, NodeSettings settings,
@@ -71,6 +69,7 @@ class NodeProxy::Impl {
   io::Task<void> watch_config_file();
   io::Task<void> take_outcome(Outcome outcome);
   void log_outcome(const Outcome& outcome);
+  void log_leftovers(const Leftovers& leftovers);
   void log_conflicts();
   void fatal(const Error& error);
   void start_servers();

@@ -36,6 +36,7 @@ io::Task<void> NodeProxy::Impl::take_outcome(Outcome outcome) {
   syncer_.finish(outcome);
   metrics_.finished(outcome, options_.clock->wall());
   log_outcome(outcome);
+  if (outcome.leftovers) log_leftovers(*outcome.leftovers);
   if (outcome.kind != Job::Kind::Commit) {
     tamper_checked_.notify();
     node_changed();  // interface addresses come and go without anybody telling
@@ -63,6 +64,16 @@ void NodeProxy::Impl::log_conflicts() {
                   {"port", conflict.frontend.port},
                   {"service", conflict.winner.service_port.to_string()},
                   {"without", conflict.loser.service_port.to_string()}});
+  }
+}
+
+void NodeProxy::Impl::log_leftovers(const Leftovers& leftovers) {
+  for (const std::string& name : leftovers.removed) {
+    log::info("Removed what another mode had left", {{"from", name}});
+  }
+  for (const Error& failure : leftovers.failures) {
+    log::warning("Cannot remove what another mode may have left, trying again",
+                 {{"err", failure}, {"in", format_duration(periods_.sync)}});
   }
 }
 

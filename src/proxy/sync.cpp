@@ -49,7 +49,10 @@ Outcome KernelSide::run(Job job) {
   }
   out.duration = config_.clock->mono() - start;
   out.rules = config_.mode->rule_counts();
-  if (!out.error && !unknown_) clean(out);
+  if (!out.error && !unknown_) {
+    clean(out);
+    clear_leftovers(out);
+  }
   return out;
 }
 
@@ -122,6 +125,13 @@ void KernelSide::clean(Outcome& out) {
                       FlowsCleaned{.stats = *stats, .duration = config_.clock->mono() - start});
     std::erase_if(reviews_, [&](const auto& entry) { return entry.first.family == family; });
   }
+}
+
+// What failed is tried again with the next audit.
+void KernelSide::clear_leftovers(Outcome& out) {
+  if (cleared_ || !config_.remove_leftovers || out.kind == Job::Kind::CheckTamper) return;
+  out.leftovers = config_.remove_leftovers(config_.mode->name(), config_.mode->variant());
+  cleared_ = out.leftovers->failures.empty();
 }
 
 // ---- loop ---------------------------------------------------------------------------------------

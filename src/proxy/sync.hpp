@@ -20,6 +20,7 @@
 
 #include "base/clock.hpp"
 #include "proxy/conntrack.hpp"
+#include "proxy/leftovers.hpp"
 #include "proxy/model/model.hpp"
 #include "proxy/plan/compile.hpp"
 #include "proxy/plan/mode.hpp"
@@ -56,6 +57,7 @@ struct Outcome {
   std::optional<std::vector<plan::Traffic>> traffic;  // counted by an audit
   std::vector<std::string> findings;                  // differences that were mended
   std::map<IpFamily, FlowsCleaned> flows;             // families that were looked over
+  std::optional<Leftovers> leftovers;                 // looked for after the first success
   Duration duration{0};
   std::vector<WallTime> triggers;
 };
@@ -66,6 +68,8 @@ class KernelSide {
   struct Config {
     std::unique_ptr<plan::Mode> mode;
     std::function<Result<FlowStats>(const StaleFlows&, IpFamily)> clean_flows;
+    // As remove_leftovers(); empty: whatever others left stays.
+    std::function<Leftovers(std::string_view mode, std::string_view variant)> remove_leftovers;
     const Clock* clock = &Clock::real();
   };
   explicit KernelSide(Config config) : config_(std::move(config)) {}
@@ -81,10 +85,12 @@ class KernelSide {
   void check_tamper(Outcome& out);
   void program_all(Outcome& out);
   void clean(Outcome& out);
+  void clear_leftovers(Outcome& out);
 
   Config config_;
   plan::Plan plan_;
   bool unknown_ = true;                                // what the kernel holds
+  bool cleared_ = false;                               // nothing of other modes is left
   std::map<plan::PlanKey, plan::FlowReview> reviews_;  // not yet done
   std::vector<IpAddress> node_addresses_;
 };

@@ -50,6 +50,8 @@ class Mode {
  public:
   virtual ~Mode() = default;
   virtual std::string_view name() const = 0;  // "nftables", ...
+  // Of the iptables tools it uses: "legacy" or "nft"; empty: none.
+  virtual std::string_view variant() const { return ""; }
 
   // Replaces whatever the kernel holds of ours by `plan`. No connection fails for it: each meets
   // the old rules or the new ones.

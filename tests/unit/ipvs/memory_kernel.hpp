@@ -100,6 +100,7 @@ class MemoryKernel final : public Kernel {
   }
 
   // What iptables-save would say of a text for iptables-restore. A text that deletes takes all.
+  std::string_view rules_variant() const override { return "nft"; }
   Result<std::string> saved_rules(IpFamily family) override { return world_.rules[family]; }
   Result<plan::ApplyStats> restore_rules(IpFamily family, const std::string& text) override {
     if (!world_.sets.contains(family))

@@ -26,6 +26,8 @@ class Rig {
         side({.mode = std::make_unique<FakeMode>(kernel),
               .clean_flows = [this](const StaleFlows& stale,
                                     IpFamily family) { return walk(stale, family); },
+              .remove_leftovers = [this](std::string_view mode,
+                                         std::string_view) { return sweep(mode); },
               .clock = &clock}) {}
 
   // Everything that is due now; returns how many jobs ran.
@@ -63,12 +65,24 @@ class Rig {
     return FlowStats{};
   }
 
+  Leftovers sweep(std::string_view mode) {
+    ++sweeps;
+    EXPECT_EQ(mode, "fake");
+    EXPECT_EQ(kernel->calls.front(), "full") << "the old rules stay until the new ones are there";
+    if (std::exchange(sweep_fails, false)) {
+      return {.removed = {}, .failures = {Error{.message = "the lock is held"}}};
+    }
+    return {.removed = {"iptables-legacy IPv4"}, .failures = {}};
+  }
+
   FakeClock clock;
   model::Model model;
   std::shared_ptr<FakeKernel> kernel = std::make_shared<FakeKernel>();
   Syncer syncer;
   KernelSide side;
   Outcome last;
+  int sweeps = 0;
+  bool sweep_fails = false;  // the next one
   int flow_walks = 0;
   bool flows_fail = false;          // the next walk
   std::vector<FlowFilter> filters;  // of those that succeeded
@@ -380,6 +394,27 @@ TEST(Sync, FlowsToAnAddressThatWasGivenUpWhileCommitsFailedAreLookedFor) {
   rig.run();
   EXPECT_THAT(rig.filters, ElementsAre(testing::_, FlowFilter{.port = Port{80}}))
       << "two addresses, so no single one";
+}
+
+TEST(Sync, WhatOtherModesLeftGoesAfterTheFirstSuccessAndIsTriedAgain) {
+  Rig rig;
+  rig.kernel->fail_at = 0;
+  rig.sweep_fails = true;
+  rig.put_service("web", "10.96.0.10");
+  rig.open();
+  rig.run();
+  EXPECT_EQ(rig.sweeps, 0) << "nothing of ours is there yet";
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_EQ(rig.sweeps, 1);
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_EQ(rig.sweeps, 2);
+  ASSERT_TRUE(rig.last.leftovers);
+  EXPECT_THAT(rig.last.leftovers->removed, ElementsAre("iptables-legacy IPv4"));
+  rig.clock.advance(30s);
+  rig.run();
+  EXPECT_EQ(rig.sweeps, 2) << "once is enough";
 }
 
 TEST(Sync, RetriesComeLessAndLessOften) {

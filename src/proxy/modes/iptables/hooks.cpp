@@ -36,17 +36,6 @@ std::vector<Hook> localhost_hooks() {
   };
 }
 
-// The chain a rule leads to; empty if it leads nowhere.
-std::string target_of(std::string_view rule) {
-  for (const std::string_view option : {"-j ", "-g "}) {
-    const auto at = rule.rfind(option);
-    if (at == std::string_view::npos || (at > 0 && rule[at - 1] != ' ')) continue;
-    const std::string_view target = rule.substr(at + option.size());
-    return std::string(target.substr(0, target.find(' ')));
-  }
-  return "";
-}
-
 Chains held(const std::string& table, const std::vector<Hook>& all, const Chains& chains) {
   Chains out;
   for (const auto& [chain, rules] : chains) {
@@ -107,20 +96,37 @@ Commands missing_hooks(const std::vector<Hook>& wanted, const SavedRules& saved)
   return out;
 }
 
-Commands present_hooks(const std::vector<Hook>& all, const SavedRules& saved) {
-  Commands out;
-  const Rules* firewall = saved.rules("filter", kFirewall);
-  const bool shared = firewall != nullptr && firewall->size() > 1;
-  for (const Hook& hook : all) {
-    const bool about_firewall = hook.chain == kFirewall || hook.rule == "-j KUBE-FIREWALL";
-    if (about_firewall && shared) continue;
-    const auto count = occurrences(hook, saved);
-    for (std::ptrdiff_t i = 0; i < count; ++i) {
-      of_table(out, hook.table).push_back(fmt::format("-D {} {}", hook.chain, hook.rule));
+Rules firewall_removal(const SavedRules& saved) {
+  const std::vector<Hook> ours = localhost_hooks();
+  if (saved.rules("filter", kFirewall) == nullptr) return {};
+  if (saved.rules("mangle", "KUBE-KUBELET-CANARY") != nullptr) return {};
+  for (const auto& [chain, rules] : saved.tables.at("filter")) {
+    for (const std::string& rule : rules) {
+      if (chain != kFirewall && target_of(rule) != kFirewall) continue;
+      const bool known = std::ranges::any_of(
+          ours, [&](const Hook& h) { return h.chain == chain && h.rule == rule; });
+      if (!known) return {};
     }
   }
-  if (firewall != nullptr && !shared) out.filter.push_back(fmt::format("-X {}", kFirewall));
+  Rules out;
+  for (const Hook& hook : ours) {
+    const auto count = occurrences(hook, saved);
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+      out.push_back(fmt::format("-D {} {}", hook.chain, hook.rule));
+    }
+  }
+  out.push_back(fmt::format("-X {}", kFirewall));
   return out;
+}
+
+std::string target_of(std::string_view rule) {
+  for (const std::string_view option : {"-j ", "-g "}) {
+    const auto at = rule.rfind(option);
+    if (at == std::string_view::npos || (at > 0 && rule[at - 1] != ' ')) continue;
+    const std::string_view target = rule.substr(at + option.size());
+    return std::string(target.substr(0, target.find(' ')));
+  }
+  return "";
 }
 
 Ruleset held_by_others(const std::vector<Hook>& all, const SavedRules& saved) {

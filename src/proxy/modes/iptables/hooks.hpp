@@ -21,8 +21,11 @@ std::vector<Hook> hooks(IpFamily family, bool localhost_node_ports);
 
 // Commands that put in what `saved` lacks. A rule that is there stays where it is.
 Commands missing_hooks(const std::vector<Hook>& wanted, const SavedRules& saved);
-// Commands that take out whatever of `all` is in `saved`, each as often as it is there.
-Commands present_hooks(const std::vector<Hook>& all, const SavedRules& saved);
+// Commands that take KUBE-FIREWALL out, unless somebody else uses it, as kubelet does.
+Rules firewall_removal(const SavedRules& saved);
+
+// The chain a rule leads to; empty if it leads nowhere.
+std::string target_of(std::string_view rule);
 
 // Chains of ours to which others' rules lead, empty: these can't be deleted.
 Ruleset held_by_others(const std::vector<Hook>& all, const SavedRules& saved);

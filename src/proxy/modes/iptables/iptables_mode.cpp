@@ -8,6 +8,7 @@
 
 #include "proxy/modes/iptables/chain_names.hpp"
 #include "proxy/modes/iptables/hooks.hpp"
+#include "proxy/modes/iptables/leftovers.hpp"
 
 namespace fairlead::iptables {
 namespace {
@@ -101,6 +102,24 @@ Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
                             .large_cluster_above = config.large_cluster_above}));
 }
 
+Result<void> attempt(Tools& tools) {
+  const std::string text = fmt::format(
+      "*nat\n:{0} - [0:0]\n"
+      "-A {0} -d 192.0.2.1/32 -p tcp -m tcp --dport 1 -m statistic --mode random "
+      "--probability 0.5 -j DNAT --to-destination 192.0.2.2:1\n"
+      "-A {0} -m addrtype --dst-type LOCAL -j MASQUERADE\n"
+      "COMMIT\n"
+      "*filter\n:{0} - [0:0]\n-A {0} -m conntrack --ctstate NEW -j REJECT\nCOMMIT\n",
+      kProbeChain);
+  auto done = tools.restore(IpFamily::V4, text);
+  for (const std::string_view table : {"nat", "filter"}) {
+    // Where the first part failed there may be none.
+    (void)tools.restore(IpFamily::V4,
+                        fmt::format("*{0}\n-F {1}\n-X {1}\nCOMMIT\n", table, kProbeChain));
+  }
+  return done;
+}
+
 Result<SavedRules> IptablesMode::read(IpFamily family) {
   FAIRLEAD_TRY(text, tools_->save(family));
   return SavedRules::parse(text);
@@ -132,10 +151,7 @@ Result<plan::ApplyStats> IptablesMode::program(IpFamily family, const plan::Plan
 Result<plan::ApplyStats> IptablesMode::remove(IpFamily family) {
   renderers_.erase(family);
   FAIRLEAD_TRY(saved, read(family));
-  const auto all_hooks = hooks(family, true);
-  Change change{.before = saved.ours(), .after = held_by_others(all_hooks, saved)};
-  change.filter_between = change.before.filter;
-  return write(family, restore_text(change, present_hooks(all_hooks, saved)));
+  return write(family, removal(saved, InUse::Ipvs));
 }
 
 Result<plan::ApplyStats> IptablesMode::apply_full(const plan::Plan& plan) {

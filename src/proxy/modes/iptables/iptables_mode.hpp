@@ -33,6 +33,10 @@ struct Config {
 // Fails with Forbidden (capability missing) or NotFound (no tools), in words.
 Result<std::unique_ptr<plan::Mode>> create(const Config& config);
 
+// Writes and removes a chain with the kinds of rules that no cluster can do without. An Error says
+// what the kernel, or the tool, refuses.
+Result<void> attempt(Tools& tools);
+
 class IptablesMode final : public plan::Mode {
  public:
   struct Options {
@@ -45,6 +49,7 @@ class IptablesMode final : public plan::Mode {
       : tools_(std::move(tools)), watch_(std::move(watch)), options_(options) {}
 
   std::string_view name() const override { return "iptables"; }
+  std::string_view variant() const override { return to_string(tools_->variant()); }
   Result<plan::ApplyStats> apply_full(const plan::Plan& plan) override;
   Result<plan::ApplyStats> apply(const plan::Plan& plan, const plan::PlanDelta& delta) override;
   Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override;

@@ -65,7 +65,7 @@ class Writer {
 
 RestoreText restore_text(const Change& change, const Commands& commands) {
   Writer writer;
-  writer.table("mangle", change.before.mangle, change.after.mangle, {});
+  writer.table("mangle", change.before.mangle, change.after.mangle, commands.mangle);
   writer.table("filter", change.before.filter, change.filter_between, {});
   writer.table("nat", change.before.nat, change.after.nat, commands.nat);
   writer.table("filter", change.filter_between, change.after.filter, commands.filter);

@@ -34,6 +34,7 @@ struct Change {
 struct Commands {
   Rules filter;
   Rules nat;
+  Rules mangle;
 };
 
 // Input for `iptables-restore --noflush`, and the work it means.

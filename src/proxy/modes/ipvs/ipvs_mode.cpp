@@ -1,5 +1,7 @@
 #include "proxy/modes/ipvs/ipvs_mode.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -48,6 +50,14 @@ Result<std::unique_ptr<plan::Mode>> create(Config config) {
   return std::unique_ptr<plan::Mode>(std::make_unique<IpvsMode>(
       std::move(kernel), IpvsMode::Options{.scheduling = std::move(scheduling),
                                            .exclude_cidrs = std::move(config.exclude_cidrs)}));
+}
+
+Result<bool> remove_leftovers() {
+  if (::access("/proc/thread-self/net/ip_vs", F_OK) != 0) return false;
+  FAIRLEAD_TRY(kernel, NetlinkKernel::open());
+  FAIRLEAD_TRY(was_there, kernel->has_device());
+  FAIRLEAD_CHECK(IpvsMode(std::move(kernel), {}).cleanup());
+  return was_there;
 }
 
 // ---- from the plan to what the kernel should have -----------------------------------------------

@@ -37,6 +37,10 @@ struct Config {
 
 Result<std::unique_ptr<plan::Mode>> create(Config config);
 
+// Removes what this mode, or kube-proxy's, left in the calling thread's network namespace; false:
+// there was nothing. A kernel that has not loaded IPVS has none.
+Result<bool> remove_leftovers();
+
 class IpvsMode final : public plan::Mode {
  public:
   struct Options {
@@ -47,6 +51,7 @@ class IpvsMode final : public plan::Mode {
       : kernel_(std::move(kernel)), options_(std::move(options)) {}
 
   std::string_view name() const override { return "ipvs"; }
+  std::string_view variant() const override { return kernel_->rules_variant(); }
   Result<plan::ApplyStats> apply_full(const plan::Plan& plan) override;
   Result<plan::ApplyStats> apply(const plan::Plan& plan, const plan::PlanDelta& delta) override;
   Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override;

@@ -69,6 +69,7 @@ class Kernel {
   virtual Result<std::vector<TrafficSample>> traffic(IpFamily family) = 0;
   virtual Result<plan::ApplyStats> commit(const Operations& operations) = 0;
 
+  virtual std::string_view rules_variant() const = 0;            // "legacy" or "nft"
   virtual Result<std::string> saved_rules(IpFamily family) = 0;  // as iptables-save
   virtual Result<plan::ApplyStats> restore_rules(IpFamily family, const std::string& text) = 0;
 

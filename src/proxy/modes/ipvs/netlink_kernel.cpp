@@ -125,6 +125,14 @@ bool is_pardoned(const Operation& operation, int error) {
 }  // namespace
 
 Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::create(const KernelConfig& config) {
+  FAIRLEAD_TRY(kernel, open());
+  FAIRLEAD_CHECK(set_sysctls(config));
+  FAIRLEAD_CHECK(kernel->probe_schedulers(config.scheduler));
+  FAIRLEAD_CHECK(kernel->set_timeouts_of(config));
+  return std::move(kernel);
+}
+
+Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::open() {
   FAIRLEAD_TRY(ipvs, Channel::open(NETLINK_GENERIC));
   FAIRLEAD_TRY(family_id, ipvs_family(ipvs));
   FAIRLEAD_TRY(sets, Channel::open(NETLINK_NETFILTER));
@@ -139,8 +147,7 @@ Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::create(const KernelConfig&
   FAIRLEAD_TRY(variant, iptables::detect_variant());
   FAIRLEAD_TRY(tools, iptables::open_tools(variant));
   FAIRLEAD_TRY(network, io::NetNamespace::current());
-  FAIRLEAD_CHECK(set_sysctls(config));
-  std::unique_ptr<NetlinkKernel> kernel(new NetlinkKernel({.family_id = family_id,
+  return std::unique_ptr<NetlinkKernel>(new NetlinkKernel({.family_id = family_id,
                                                            .ipvs = std::move(ipvs),
                                                            .sets = std::move(sets),
                                                            .routes = std::move(routes),
@@ -149,9 +156,6 @@ Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::create(const KernelConfig&
                                                            .wake = std::move(wake),
                                                            .tools = std::move(tools),
                                                            .network = std::move(network)}));
-  FAIRLEAD_CHECK(kernel->probe_schedulers(config.scheduler));
-  FAIRLEAD_CHECK(kernel->set_timeouts_of(config));
-  return kernel;
 }
 
 Result<void> NetlinkKernel::set_timeouts_of(const KernelConfig& config) {
@@ -183,6 +187,11 @@ Result<void> NetlinkKernel::probe_schedulers(const std::string& wanted) {
         parts_.ipvs.ask(server_message(parts_.family_id, DeleteServer{nobody}), [](Bytes) {}));
   }
   return {};
+}
+
+Result<bool> NetlinkKernel::has_device() {
+  FAIRLEAD_TRY(index, device_index());
+  return index != 0;
 }
 
 Result<int> NetlinkKernel::device_index() {

@@ -26,6 +26,10 @@ class NetlinkKernel final : public Kernel {
   // Unsupported, in words, when this kernel has no IPVS, no ipset or not the scheduler; Forbidden
   // without CAP_NET_ADMIN. Sets the sysctls the mode needs.
   static Result<std::unique_ptr<NetlinkKernel>> create(const KernelConfig& config);
+  // The same without setting or asking anything; knows no schedulers.
+  static Result<std::unique_ptr<NetlinkKernel>> open();
+
+  Result<bool> has_device();
 
   const std::set<std::string>& schedulers() const override { return schedulers_; }
   Result<std::set<IpAddress>> interface_addresses() override;
@@ -36,6 +40,7 @@ class NetlinkKernel final : public Kernel {
   Result<DestinationList> destinations(const ServerKey& server) override;
   Result<std::vector<TrafficSample>> traffic(IpFamily family) override;
   Result<plan::ApplyStats> commit(const Operations& operations) override;
+  std::string_view rules_variant() const override { return to_string(parts_.tools->variant()); }
   Result<std::string> saved_rules(IpFamily family) override;
   Result<plan::ApplyStats> restore_rules(IpFamily family, const std::string& text) override;
   int wake_fd() const override { return parts_.wake.get(); }

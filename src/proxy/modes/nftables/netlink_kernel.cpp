@@ -134,7 +134,7 @@ bool about_our_table(const nlmsghdr* header) {
 
 }  // namespace
 
-Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::create() {
+Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::open() {
   auto commands =
       io::NetlinkSocket::create({.protocol = NETLINK_NETFILTER, .receive_buffer = kErrorRoom});
   auto listener = io::NetlinkSocket::create(
@@ -149,10 +149,14 @@ Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::create() {
     }
     return explain_errno(error.sys_errno, "open nftables", "");
   }
-  std::unique_ptr<NetlinkKernel> kernel(
+  return std::unique_ptr<NetlinkKernel>(
       new NetlinkKernel(*std::move(commands), *std::move(listener)));
+}
+
+Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::create() {
+  FAIRLEAD_TRY(kernel, open());
   FAIRLEAD_CHECK(kernel->probe());
-  return kernel;
+  return std::move(kernel);
 }
 
 // Sends a table with everything in it except the end mark: the kernel checks each message and
@@ -220,6 +224,30 @@ std::unique_ptr<Transaction> NetlinkKernel::begin() {
 CommitResult NetlinkKernel::commit(std::unique_ptr<Transaction> transaction) {
   auto& batch = static_cast<Batch&>(*transaction);
   return exchange(batch, true);
+}
+
+Result<bool> NetlinkKernel::delete_table(IpFamily family, const std::string& name) {
+  Batch batch(next_sequence_, name);
+  batch.add({family, DeleteTable{}});
+  const CommitResult done = exchange(batch, true);
+  if (done) return true;
+  if (done.error().error.sys_errno == ENOENT) return false;
+  return done.error().error;
+}
+
+Result<std::vector<std::string>> delete_tables(const std::vector<std::string>& names) {
+  auto kernel = NetlinkKernel::open();
+  if (!kernel && kernel.error().code == ErrorCode::Unsupported) return std::vector<std::string>{};
+  if (!kernel) return kernel.error();
+  std::vector<std::string> out;
+  for (const std::string& name : names) {
+    for (const IpFamily family : {IpFamily::V4, IpFamily::V6}) {
+      FAIRLEAD_TRY(was_there, (*kernel)->delete_table(family, name));
+      if (was_there)
+        out.push_back(fmt::format("{} {}", family == IpFamily::V4 ? "ip" : "ip6", name));
+    }
+  }
+  return out;
 }
 
 namespace {

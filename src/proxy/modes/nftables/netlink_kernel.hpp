@@ -17,6 +17,11 @@ class NetlinkKernel final : public Kernel {
   // Opens the sockets and asks the kernel, without changing anything, whether it can do all that
   // the ruleset needs.
   static Result<std::unique_ptr<NetlinkKernel>> create();
+  // Without asking what it can do.
+  static Result<std::unique_ptr<NetlinkKernel>> open();
+
+  // False: there was none.
+  Result<bool> delete_table(IpFamily family, const std::string& name);
 
   std::unique_ptr<Transaction> begin() override;
   CommitResult commit(std::unique_ptr<Transaction> transaction) override;
@@ -45,5 +50,9 @@ class NetlinkKernel final : public Kernel {
   std::uint32_t next_sequence_ = 1;
   bool missed_ = false;  // something may have happened that the listener could not hear
 };
+
+// Deletes the tables of these names, ours or not, in families ip and ip6; names in "ip name" form
+// those that were there. In the calling thread's namespace. A kernel without nf_tables has none.
+Result<std::vector<std::string>> delete_tables(const std::vector<std::string>& names);
 
 }  // namespace fairlead::nftables
