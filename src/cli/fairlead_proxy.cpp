@@ -12,6 +12,8 @@
 #include "proxy/config_file.hpp"
 #include "proxy/flags.hpp"
 #include "proxy/host_setup.hpp"
+#include "proxy/leftovers.hpp"
+#include "proxy/mode_choice.hpp"
 #include "proxy/node_context.hpp"
 #include "proxy/node_proxy.hpp"
 
@@ -50,10 +52,27 @@ void set_up_host(const Config& config) {
   }
 }
 
-Result<void> cleanup(const Config& config) {
-  FAIRLEAD_TRY(mode, make_mode(config));
-  FAIRLEAD_CHECK(mode->cleanup());
-  log::info("Removed all rules", {{"mode", mode->name()}});
+// Whatever the configuration says: of all modes, and of kube-proxy's.
+Result<void> cleanup() {
+  const Leftovers all = remove_leftovers("", "");
+  for (const std::string& name : all.removed) log::info("Removed", {{"from", name}});
+  if (all.failures.empty()) {
+    log::info(all.removed.empty() ? "There is nothing to remove" : "Removed all rules");
+    return {};
+  }
+  std::string text;
+  for (const Error& failure : all.failures) text += (text.empty() ? "" : "; ") + failure.message;
+  return make_error(all.failures.front().code, "{}", text);
+}
+
+// From here on the configuration names the mode that runs.
+Result<void> settle_mode(Config& config) {
+  auto choice = choose_mode(config);
+  if (!choice) return with_advice(choice.error());
+  if (config.mode == "auto") {
+    log::info("Chose the proxy mode", {{"mode", choice->name}, {"because", choice->reason}});
+  }
+  config.mode = choice->name;
   return {};
 }
 
@@ -116,14 +135,16 @@ Result<void> run_program(const std::vector<std::string>& arguments) {
     std::fputs(parsed.printout->text.c_str(), stdout);
     return {};
   }
-  const Invocation& invocation = parsed.invocation;
+  Invocation& invocation = parsed.invocation;
   FAIRLEAD_CHECK(check_config(invocation.config));
   configure_log(invocation.config);
   for (const std::string& note : invocation.notes) log::warning(note);
   if (!invocation.write_config_to.empty()) {
     return write_config_file(invocation.write_config_to, invocation.config);
   }
-  if (invocation.cleanup) return cleanup(invocation.config);
+  if (invocation.cleanup) return cleanup();
+  log::verbose(1, "Configuration", {{"effective", to_json(invocation.config)}});
+  FAIRLEAD_CHECK(settle_mode(invocation.config));
   FAIRLEAD_TRY(host, host_name());
   FAIRLEAD_TRY(node, node_name(invocation.config, host));
   return Run()(invocation, std::move(node));

@@ -97,6 +97,11 @@ Result<proxy::Config> proxy_config(const InspectFlags& flags) {
   if (!flags.node.empty()) config.hostname_override = flags.node;
   const auto findings = proxy::validate(config);
   if (!findings.empty()) return make_error(ErrorCode::Invalid, "{}", fmt::join(findings, "; "));
+  if (config.mode == "auto") {
+    return make_error(ErrorCode::Invalid,
+                      "mode auto is decided where fairlead-proxy starts, and its log says which it "
+                      "is; name that one with --mode");
+  }
   FAIRLEAD_TRY(mode, proxy::effective_mode(config));
   config.mode = mode;
   return config;

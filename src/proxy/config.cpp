@@ -85,7 +85,7 @@ void check_conntrack(Findings& out, const ConntrackSection& c) {
   out.expect_not_negative("conntrack.udpStreamTimeout", c.udp_stream_timeout);
 }
 
-constexpr std::string_view kModes[] = {"", "nftables", "iptables", "ipvs", "userspace"};
+constexpr std::string_view kModes[] = {"", "auto", "nftables", "iptables", "ipvs", "userspace"};
 constexpr std::string_view kLocalModes[] = {"ClusterCIDR", "NodeCIDR", "BridgeInterface",
                                             "InterfaceNamePrefix"};
 
@@ -111,8 +111,10 @@ std::vector<std::string> validate(const Config& c) {
   check_bit(out, "iptables.masqueradeBit", c.iptables.masquerade_bit);
   check_bit(out, "nftables.masqueradeBit", c.nftables.masquerade_bit);
   check_periods(out, "iptables", c.iptables.sync_period, c.iptables.min_sync_period);
-  check_periods(out, "nftables", c.nftables.sync_period, c.nftables.min_sync_period);
-  if (c.mode == "ipvs") {
+  if (c.mode != "iptables" && c.mode != "ipvs" && c.mode != "userspace") {
+    check_periods(out, "nftables", c.nftables.sync_period, c.nftables.min_sync_period);
+  }
+  if (c.mode == "ipvs" || c.mode == "auto") {
     check_periods(out, "ipvs", c.ipvs.sync_period, c.ipvs.min_sync_period);
     out.expect_not_negative("ipvs.tcpTimeout", c.ipvs.tcp_timeout);
     out.expect_not_negative("ipvs.tcpFinTimeout", c.ipvs.tcp_fin_timeout);
@@ -124,7 +126,7 @@ std::vector<std::string> validate(const Config& c) {
   }
   check_conntrack(out, c.conntrack);
   out.expect(std::ranges::find(kModes, c.mode) != std::end(kModes), "mode", quoted(c.mode),
-             "must be nftables, iptables, ipvs or userspace");
+             "must be auto, nftables, iptables, ipvs or userspace");
   out.expect(c.client_connection.qps >= 0, "clientConnection.qps", c.client_connection.qps,
              "must not be negative");
   out.expect_not_negative("clientConnection.burst", c.client_connection.burst);
@@ -149,7 +151,7 @@ Result<std::string> effective_mode(const Config& config) {
   if (std::ranges::find(kModes, config.mode) != std::end(kModes)) return config.mode;
   return make_error(ErrorCode::Unsupported,
                     "proxy mode \"{}\": there is none of this name; there are nftables "
-                    "(--proxy-mode=nftables, or leave it out), iptables, ipvs and userspace",
+                    "(--proxy-mode=nftables, or leave it out), iptables, ipvs, userspace and auto",
                     config.mode);
 }
 

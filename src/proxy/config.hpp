@@ -90,7 +90,7 @@ struct Config {
   ClientConnection client_connection;
   LoggingSection logging;
   std::map<std::string, bool> feature_gates;
-  std::string mode;  // "" = nftables
+  std::string mode;  // "" = nftables; "auto" = what mode_choice.hpp finds
   IptablesSection iptables;
   IpvsSection ipvs;
   NftablesSection nftables;
@@ -181,7 +181,7 @@ std::vector<std::string> validate(const Config& config);
 // Whether node ports are to answer on 127.0.0.0/8: mode iptables, IPv4.
 bool localhost_node_ports(const Config& config);
 
-// The mode that runs, or Unsupported naming what this build has.
+// The mode that runs, "auto" included, or Unsupported naming those there are.
 Result<std::string> effective_mode(const Config& config);
 
 enum class LocalMode : std::uint8_t {

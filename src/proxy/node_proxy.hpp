@@ -22,9 +22,12 @@ namespace fairlead::proxy {
 
 using ModeFactory = std::function<Result<std::unique_ptr<plan::Mode>>()>;
 
-// The mode of a valid configuration in the calling thread's network namespace. A lack of permission
-// is said with what to do about it.
+// The mode of a valid configuration in the calling thread's network namespace; "auto" must have
+// been resolved.
 Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config);
+
+// A lack of permission, with how a service gets it.
+Error with_advice(Error error);
 
 class NodeProxy {
  public:

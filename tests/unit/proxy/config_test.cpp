@@ -188,7 +188,7 @@ TEST(Config, ValidationNamesFieldAndValue) {
 TEST(Config, ModesThatDoNotExistAreSaidPlainly) {
   Config config;
   EXPECT_EQ(*effective_mode(config), "nftables");
-  for (const char* mode : {"nftables", "iptables", "ipvs", "userspace"}) {
+  for (const char* mode : {"auto", "nftables", "iptables", "ipvs", "userspace"}) {
     config.mode = mode;
     EXPECT_EQ(*effective_mode(config), mode);
     EXPECT_THAT(validate(config), IsEmpty()) << mode;
@@ -269,8 +269,8 @@ TEST(Flags, ErrorsNameFlagAndValue) {
 }
 
 TEST(Flags, WhatHasNoEffectIsSaid) {
-  EXPECT_THAT(parse({"--ipvs-scheduler=rr", "--profiling"})->notes,
-              ElementsAre(HasSubstr("--ipvs-scheduler belongs to the ipvs mode"),
+  EXPECT_THAT(parse({"--cleanup-ipvs", "--ipvs-scheduler=rr", "--profiling"})->notes,
+              ElementsAre(HasSubstr("--cleanup-ipvs is deprecated"),
                           HasSubstr("--profiling is accepted and has no effect")));
 }
 
