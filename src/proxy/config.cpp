@@ -5,6 +5,7 @@
 
 #include "base/clock.hpp"
 #include "base/text.hpp"
+#include "base/version.hpp"
 
 namespace fairlead::proxy {
 namespace {
@@ -89,6 +90,11 @@ constexpr std::string_view kModes[] = {"", "auto", "nftables", "iptables", "ipvs
 constexpr std::string_view kLocalModes[] = {"ClusterCIDR", "NodeCIDR", "BridgeInterface",
                                             "InterfaceNamePrefix"};
 
+// The only release whose hidden metrics may be asked for.
+std::string previous_minor() {
+  return fmt::format("{}.{}", kKubernetesMajor, parse_int(kKubernetesMinor).value_or(1) - 1);
+}
+
 void check_detect_local(Findings& out, const Config& c) {
   const std::string& mode = c.detect_local_mode;
   out.expect(mode.empty() || std::ranges::find(kLocalModes, mode) != std::end(kLocalModes),
@@ -141,6 +147,9 @@ std::vector<std::string> validate(const Config& c) {
   check_cluster_cidr(out, c.cluster_cidr);
   check_node_port_addresses(out, c.node_port_addresses);
   check_detect_local(out, c);
+  const std::string& hidden = c.show_hidden_metrics_for_version;
+  out.expect(hidden.empty() || hidden == previous_minor(), "showHiddenMetricsForVersion",
+             quoted(hidden), fmt::format("must be absent or \"{}\"", previous_minor()));
   out.expect(c.logging.format == "text" || c.logging.format == "json", "logging.format",
              quoted(c.logging.format), "must be text or json");
   return out.take();

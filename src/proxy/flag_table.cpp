@@ -200,6 +200,24 @@ std::vector<Flag> own_flags() {
   };
 }
 
+// klog wrote files until Kubernetes 1.26.
+std::vector<Flag> old_log_flags() {
+  std::vector<Flag> out;
+  for (const std::string_view name : {"add-dir-header", "alsologtostderr", "logtostderr",
+                                      "one-output", "skip-headers", "skip-log-headers"}) {
+    out.push_back({.name = name,
+                   .set = accept,
+                   .boolean = true,
+                   .source = Source::AlwaysOn,
+                   .note = kOurLogger});
+  }
+  for (const std::string_view name :
+       {"log-backtrace-at", "log-dir", "log-file", "log-file-max-size", "stderrthreshold"}) {
+    out.push_back({.name = name, .set = accept, .source = Source::AlwaysOn, .note = kOurLogger});
+  }
+  return out;
+}
+
 std::vector<Flag> config_flags() {
   return {
       {.name = "feature-gates",
@@ -349,6 +367,7 @@ std::vector<Flag> config_flags() {
 
 std::vector<Flag> all_flags() {
   std::vector<Flag> out = own_flags();
+  std::ranges::move(old_log_flags(), std::back_inserter(out));
   std::ranges::move(config_flags(), std::back_inserter(out));
   return out;
 }

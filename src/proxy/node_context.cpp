@@ -102,6 +102,14 @@ bool all_of_missing_family(const std::vector<IpPrefix>& cidrs, const HostFacts& 
   });
 }
 
+std::vector<IpPrefix> parse_all(const std::vector<std::string>& texts) {
+  std::vector<IpPrefix> out;
+  for (const std::string& text : texts) {
+    if (const auto prefix = IpPrefix::parse_sloppy(text)) out.push_back(*prefix);
+  }
+  return out;
+}
+
 struct MasqueradeSettings {
   bool all = false;
   std::int32_t bit = 14;
@@ -125,6 +133,10 @@ Result<NodeSettings> node_settings(const Config& config, const HostFacts& host,
                       "clusterCIDR: \"{}\" has no CIDR of a family that this host supports",
                       config.cluster_cidr);
   }
+  if (local_mode(config) == LocalMode::NodeCidr && all_of_missing_family(node.pod_cidrs, host)) {
+    return make_error(ErrorCode::Invalid,
+                      "the Node's podCIDRs have none of a family that this host supports");
+  }
   const MasqueradeSettings masquerade = masquerade_settings(config);
   NodeSettings out{
       .context = {.name = host.node_name, .zone = node.zone, .addresses = ips.by_family},
@@ -139,6 +151,18 @@ Result<NodeSettings> node_settings(const Config& config, const HostFacts& host,
   if (wants_primary(config) && ips.by_family.empty()) {
     out.warnings.emplace_back(
         "The node's IP is not known: node ports answer on every address of this host until it is");
+  }
+  if (all_of_missing_family(parse_all(config.node_port_addresses), host)) {
+    out.warnings.emplace_back(
+        "nodePortAddresses has no CIDR of a family that this host supports: node ports answer on "
+        "every address");
+  }
+  const auto cluster_cidrs = parse_cidrs(config.cluster_cidr);
+  if (local_mode(config) == LocalMode::ClusterCidr && !cluster_cidrs.empty() &&
+      !first_of_family(cluster_cidrs, ips.primary)) {
+    out.warnings.push_back(
+        fmt::format("clusterCIDR has no {} CIDR, but that is the node's primary family",
+                    to_string(ips.primary)));
   }
   if (local_mode(config) == LocalMode::ClusterCidr && config.cluster_cidr.empty()) {
     out.warnings.emplace_back(

@@ -138,6 +138,34 @@ TEST_P(IptablesKernel, AChangeWritesItsOwnChainsOnly) {
   });
 }
 
+TEST_P(IptablesKernel, RulesAreCountedAsTheKernelHasThem) {
+  FAIRLEAD_IN_PRIVATE_NETWORK([] {
+    const auto held = [](const std::string& table) {
+      const auto rules = lines_with(run(fmt::format("{}-save -t {}", tool(), table)), "-A KUBE-");
+      return static_cast<std::uint64_t>(std::ranges::count_if(
+          rules, [](const std::string& rule) { return !rule.starts_with("-A KUBE-FIREWALL"); }));
+    };
+    const auto counted = [](const plan::Mode& mode, const std::string& table) {
+      for (const plan::RuleCount& count : mode.rule_counts()) {
+        if (count.family == IpFamily::V4 && count.table == table) return count;
+      }
+      return plan::RuleCount{};
+    };
+    const Plan before = many_services(20, 10);
+    auto mode = make_mode();
+    applied(mode->apply_full(before));
+    for (const std::string table : {"nat", "filter"}) {
+      EXPECT_EQ(counted(*mode, table).total, held(table));
+      EXPECT_EQ(counted(*mode, table).last, held(table)) << "all of them, the first time";
+    }
+    const Plan after = without_one_backend(before);
+    applied(mode->apply(after, plan::diff(before, after)));
+    EXPECT_EQ(counted(*mode, "nat").total, held("nat"));
+    EXPECT_GT(counted(*mode, "nat").last, 0U);
+    EXPECT_LT(counted(*mode, "nat").last, 20U);
+  });
+}
+
 TEST_P(IptablesKernel, ServicesThatComeAndGoLeadWhereAFullSyncDoes) {
   FAIRLEAD_IN_PRIVATE_NETWORK([] {
     auto mode = make_mode();

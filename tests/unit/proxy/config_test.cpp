@@ -3,7 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include "proxy/config_file.hpp"
+#include "proxy/flag_table.hpp"
 #include "proxy/flags.hpp"
 #include "proxy/host_setup.hpp"
 
@@ -171,6 +176,8 @@ TEST(Config, ValidationNamesFieldAndValue) {
       {[](Config& c) { c.detect_local_mode = "BridgeInterface"; }, "detectLocal.bridgeInterface"},
       {[](Config& c) { c.conntrack.min = -1; }, "conntrack.min: -1"},
       {[](Config& c) { c.config_sync_period = 0s; }, "configSyncPeriod: 0s"},
+      {[](Config& c) { c.show_hidden_metrics_for_version = "1.20"; },
+       "showHiddenMetricsForVersion: \"1.20\": must be absent or \"1.35\""},
       {[](Config& c) { c.logging.format = "xml"; }, "logging.format: \"xml\""},
   };
   EXPECT_THAT(validate(Config{}), IsEmpty());
@@ -272,6 +279,15 @@ TEST(Flags, WhatHasNoEffectIsSaid) {
   EXPECT_THAT(parse({"--cleanup-ipvs", "--ipvs-scheduler=rr", "--profiling"})->notes,
               ElementsAre(HasSubstr("--cleanup-ipvs is deprecated"),
                           HasSubstr("--profiling is accepted and has no effect")));
+}
+
+TEST(Flags, TheReferenceNamesEachOfThem) {
+  std::ifstream file(std::filesystem::path(FAIRLEAD_SOURCE_DIR) / "docs/flags.md");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  for (const Flag& flag : all_flags()) {
+    const std::string dashes = flag.name.size() == 1 ? "-" : "--";
+    EXPECT_THAT(text, HasSubstr(fmt::format("`{}{}`", dashes, flag.name)));
+  }
 }
 
 TEST(Flags, FileReplacesFlagsButForAFew) {

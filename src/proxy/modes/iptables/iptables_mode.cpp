@@ -129,6 +129,7 @@ Result<plan::ApplyStats> IptablesMode::write(IpFamily family, const RestoreText&
   if (text.text.empty()) return plan::ApplyStats{};
   const auto restore = [&]() -> Result<void> { return tools_->restore(family, text.text); };
   FAIRLEAD_CHECK(watch_ ? watch_->ignoring(restore) : restore());
+  written_[family] = text.rules;
   return plan::ApplyStats{
       .transactions = text.commits, .messages = text.lines, .bytes = text.text.size()};
 }
@@ -267,6 +268,19 @@ Result<bool> IptablesMode::tampered() {
   std::vector<IpFamily> families;
   for (const auto& [family, renderer] : renderers_) families.push_back(family);
   return watch_->take(*tools_, families);
+}
+
+std::vector<plan::RuleCount> IptablesMode::rule_counts() const {
+  std::vector<plan::RuleCount> out;
+  for (const auto& [family, renderer] : renderers_) {
+    const RuleTotals total = renderer.totals();
+    const auto written = written_.find(family);
+    const RuleTotals last = written == written_.end() ? RuleTotals{} : written->second;
+    out.push_back(
+        {.family = family, .table = "filter", .total = total.filter, .last = last.filter});
+    out.push_back({.family = family, .table = "nat", .total = total.nat, .last = last.nat});
+  }
+  return out;
 }
 
 Result<void> IptablesMode::cleanup() {

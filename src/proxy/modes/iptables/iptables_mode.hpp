@@ -55,6 +55,7 @@ class IptablesMode final : public plan::Mode {
   Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override;
   int tamper_fd() const override { return watch_ ? watch_->fd() : -1; }
   Result<bool> tampered() override;
+  std::vector<plan::RuleCount> rule_counts() const override;
   Result<void> cleanup() override;
 
  private:
@@ -73,6 +74,7 @@ class IptablesMode final : public plan::Mode {
   Options options_;
   bool compares_addresses_ = true;  // until the kernel refuses a rule that does
   std::map<IpFamily, Renderer> renderers_;
+  std::map<IpFamily, RuleTotals> written_;  // by the last change of the family
   bool affinity_limit_said_ = false;
   bool in_step_ = false;  // the renderers describe what the kernel has
 };

@@ -10,6 +10,12 @@ std::size_t endpoints_of(const plan::ServicePlanPtr& service) {
   return service ? std::max(service->cluster_pool.size(), service->local_pool.size()) : 0;
 }
 
+std::size_t rules_in(const Chains& chains) {
+  std::size_t out = 0;
+  for (const auto& [name, rules] : chains) out += rules.size();
+  return out;
+}
+
 void add_chains(const Chains& from, Chains& to) { to.insert(from.begin(), from.end()); }
 
 }  // namespace
@@ -53,6 +59,12 @@ Ruleset Renderer::full(const plan::Plan& plan) {
 Ruleset Renderer::rules() const {
   Ruleset out = shared_;
   for (const auto& [key, service] : services_) add_chains(service.own, out.nat);
+  return out;
+}
+
+RuleTotals Renderer::totals() const {
+  RuleTotals out{.filter = rules_in(shared_.filter), .nat = rules_in(shared_.nat)};
+  for (const auto& [key, service] : services_) out.nat += rules_in(service.own);
   return out;
 }
 

@@ -29,6 +29,7 @@ class Renderer {
 
   // Everything, as last rendered.
   Ruleset rules() const;
+  RuleTotals totals() const;
 
  private:
   SharedContext context() const;

@@ -21,6 +21,8 @@ class Writer {
     for (const auto* chain : changed) line(":{} - [0:0]", chain->first);
     for (const auto* chain : gone) line(":{} - [0:0]", chain->first);
     for (const auto* chain : changed) {
+      if (name == "nat") out_.rules.nat += chain->second.size();
+      if (name == "filter") out_.rules.filter += chain->second.size();
       for (const std::string& rule : chain->second) line("-A {} {}", chain->first, rule);
     }
     for (const std::string& command : commands) line("{}", command);

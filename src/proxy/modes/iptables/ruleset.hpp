@@ -37,11 +37,18 @@ struct Commands {
   Rules mangle;
 };
 
+struct RuleTotals {
+  std::size_t filter = 0;
+  std::size_t nat = 0;
+  bool operator==(const RuleTotals&) const = default;
+};
+
 // Input for `iptables-restore --noflush`, and the work it means.
 struct RestoreText {
   std::string text;  // empty: nothing to do
   std::size_t lines = 0;
   std::size_t commits = 0;
+  RuleTotals rules;  // that it writes
   bool operator==(const RestoreText&) const = default;
 };
 
