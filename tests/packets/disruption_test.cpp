@@ -9,6 +9,7 @@
 #include "packets/cluster.hpp"
 #include "packets/probe.hpp"
 #include "packets/rig_fixture.hpp"
+#include "proxy/leftovers.hpp"
 
 namespace fairlead::packets {
 namespace {
@@ -151,6 +152,50 @@ TEST_P(Disruption, NoConnectionFailsWhenANewProgramTakesOver) {
     }
     const auto synced = (*next)->sync();
     EXPECT_TRUE(synced) << synced.error().message;
+    if (HasFailure()) break;
+  }
+  over = true;
+  clients.join();
+  EXPECT_EQ(failure, "") << "after " << made << " connections";
+}
+
+// The old mode's rules go when the new one's are there; in between a packet meets both.
+TEST_P(Disruption, NoConnectionFailsWhenAnotherModeTakesOver) {
+  ASSERT_NO_FATAL_FAILURE(change({service(), slice({"10.0.1.3", "10.0.1.4"})}));
+  std::atomic<bool> over = false;
+  std::atomic<int> made = 0;
+  std::string failure;  // read after `over`
+  std::thread clients([&] {
+    while (!over) {
+      const std::string got = connect("pod1", "10.96.0.11", Port{80});
+      ++made;
+      if (got.starts_with("answered by pod")) continue;
+      failure = got;
+      over = true;
+    }
+  });
+  const std::vector<std::string> modes = {"nftables", "iptables-nft", "iptables-legacy"};
+  std::size_t at = static_cast<std::size_t>(std::ranges::find(modes, GetParam()) - modes.begin());
+  for (int i = 0; !over && (i < 12 || made < 200); ++i) {
+    at = (at + 1) % modes.size();
+    auto next = Cluster::create(
+        rig(), {.mode = modes[at], .config = R"({"apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                "kind": "KubeProxyConfiguration", "clusterCIDR": "10.0.0.0/16"})"});
+    EXPECT_TRUE(next) << next.error().message;
+    if (!next) break;
+    for (const std::string& object : {service(), slice({"10.0.1.3", "10.0.1.4"})}) {
+      EXPECT_TRUE((*next)->apply(object));
+    }
+    const auto synced = (*next)->sync();
+    EXPECT_TRUE(synced) << synced.error().message;
+    proxy::Leftovers left;
+    const auto run = rig().node().network.run([&]() -> Result<void> {
+      left = proxy::remove_leftovers((*next)->mode().name(), (*next)->mode().variant());
+      return {};
+    });
+    EXPECT_TRUE(run);
+    EXPECT_THAT(left.removed, Not(::testing::IsEmpty())) << "the one before had rules";
+    EXPECT_THAT(left.failures, ::testing::IsEmpty());
     if (HasFailure()) break;
   }
   over = true;
