@@ -31,8 +31,9 @@ double ms_since(Clock::time_point start) {
 
 // What the mode writes into empty tables.
 std::string whole_text(const plan::Plan& plan) {
-  iptables::Change change{.after = iptables::render(plan, IpFamily::V4, {})};
-  return iptables::restore_text(change,
+  iptables::Renderer renderer(IpFamily::V4, {});
+  renderer.full(plan);
+  return iptables::restore_text(iptables::ChangeView{.after = renderer.view()},
                                 iptables::missing_hooks(iptables::hooks(IpFamily::V4, false), {}))
       .text;
 }

@@ -194,7 +194,8 @@ TEST(IptablesRenderer, AChangeLeadsWhereRenderingAnewDoes) {
   second.services.erase({.service_port = port_name("lb", "p")});
   for (const auto& [from, to] : {std::pair(first, second), std::pair(second, first)}) {
     Renderer renderer(IpFamily::V4, {});
-    const Ruleset before = renderer.full(from);
+    renderer.full(from);
+    const Ruleset before = renderer.rules();
     const auto change = renderer.change(plan::diff(from, to));
     ASSERT_TRUE(change);
     const Ruleset after = render(to, IpFamily::V4, {});
@@ -214,10 +215,12 @@ TEST(IptablesRenderer, AClusterThatBecomesLargeIsWrittenAnewAndLosesEndpointChai
   const Plan small = many_services(100, 10);
   const Plan large = many_services(101, 10);
   Renderer renderer(IpFamily::V4, {});
-  EXPECT_TRUE(renderer.full(small).nat.contains(
+  renderer.full(small);
+  EXPECT_TRUE(renderer.rules().nat.contains(
       endpoint_chain(small.services.begin()->first.service_port, backend("10.0.0.0"))));
   EXPECT_FALSE(renderer.change(plan::diff(small, large)));
-  const Ruleset rules = renderer.full(large);
+  renderer.full(large);
+  const Ruleset rules = renderer.rules();
   EXPECT_THAT(rules.nat.at(service_chain("KUBE-SVC-", large.services.begin()->first.service_port)),
               ::testing::Contains("-p tcp -m statistic --mode random --probability 0.50000000000 "
                                   "-j DNAT --to-destination 10.8.0.0:8080"));

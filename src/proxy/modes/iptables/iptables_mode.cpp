@@ -23,9 +23,15 @@ bool conntrack_is_liberal() {
   return value != 0;
 }
 
-// Chains of `held` that `wanted` does not have.
-void keep_held(const Chains& held, Chains& wanted) { wanted.insert(held.begin(), held.end()); }
-void keep_held(const Ruleset& held, Ruleset& wanted) {
+// Adds the chains of `held` that `wanted` does not have.
+void keep_held(const Chains& held, ChainsView& wanted) {
+  ChainsView out;
+  const ChainsView more = view(held);
+  std::ranges::set_union(wanted, more, std::back_inserter(out), {}, &ChainsView::value_type::first,
+                         &ChainsView::value_type::first);
+  wanted = std::move(out);
+}
+void keep_held(const Ruleset& held, RulesetView& wanted) {
   keep_held(held.filter, wanted.filter);
   keep_held(held.nat, wanted.nat);
   keep_held(held.mangle, wanted.mangle);
@@ -141,9 +147,12 @@ Result<plan::ApplyStats> IptablesMode::program(IpFamily family, const plan::Plan
                              .drop_invalid = options_.drop_invalid,
                              .compares_addresses = compares_addresses_,
                              .large_above = options_.large_cluster_above});
-  Change change{.before = saved.ours(), .after = renderer.full(plan)};
-  keep_held(held_by_others(wanted_hooks, saved), change.after);
+  renderer.full(plan);
+  const Ruleset before = saved.ours();
+  const Ruleset held = held_by_others(wanted_hooks, saved);
+  ChangeView change{.before = view(before), .filter_between = {}, .after = renderer.view()};
   change.filter_between = change.before.filter;
+  keep_held(held, change.after);
   FAIRLEAD_TRY(stats, write(family, restore_text(change, missing_hooks(wanted_hooks, saved))));
   renderers_.insert_or_assign(family, std::move(renderer));
   return stats;

@@ -38,12 +38,12 @@ Listings Renderer::all_listings() const {
   return out;
 }
 
-Ruleset Renderer::full(const plan::Plan& plan) {
+void Renderer::full(const plan::Plan& plan) {
   services_.clear();
   shared_ = {};
   endpoints_ = 0;
   const auto node = plan.nodes.find(family_);
-  if (node == plan.nodes.end()) return {};
+  if (node == plan.nodes.end()) return;
   node_ = node->second;
   for (const auto& [key, service] : plan.services) {
     if (key.family == family_) endpoints_ += endpoints_of(service);
@@ -53,12 +53,20 @@ Ruleset Renderer::full(const plan::Plan& plan) {
     if (key.family == family_) services_.emplace(key, service_rules(*service, node_, shape_));
   }
   shared_ = shared_rules(context(), all_listings());
-  return rules();
 }
 
 Ruleset Renderer::rules() const {
   Ruleset out = shared_;
   for (const auto& [key, service] : services_) add_chains(service.own, out.nat);
+  return out;
+}
+
+RulesetView Renderer::view() const {
+  RulesetView out = iptables::view(shared_);
+  for (const auto& [key, service] : services_) {
+    for (const auto& [name, rules] : service.own) out.nat.emplace_back(name, &rules);
+  }
+  std::ranges::sort(out.nat, {}, &ChainsView::value_type::first);
   return out;
 }
 
@@ -109,7 +117,9 @@ std::optional<Change> Renderer::change(const plan::PlanDelta& delta) {
 }
 
 Ruleset render(const plan::Plan& plan, IpFamily family, const RenderOptions& options) {
-  return Renderer(family, options).full(plan);
+  Renderer renderer(family, options);
+  renderer.full(plan);
+  return renderer.rules();
 }
 
 }  // namespace fairlead::iptables

@@ -21,7 +21,7 @@ class Renderer {
   Renderer(IpFamily family, RenderOptions options) : family_(family), options_(options) {}
 
   // Renders everything and remembers it. Nothing if the plan does not program the family.
-  Ruleset full(const plan::Plan& plan);
+  void full(const plan::Plan& plan);
 
   // What `delta`, which changes services only, does to the rules. Nothing when the cluster has
   // become large, or small again: then all must be rendered.
@@ -29,6 +29,7 @@ class Renderer {
 
   // Everything, as last rendered.
   Ruleset rules() const;
+  RulesetView view() const;  // until the next call that renders
   RuleTotals totals() const;
 
  private:

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <map>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace fairlead::iptables {
@@ -29,6 +31,26 @@ struct Change {
   Chains filter_between;  // while nat changes
   Ruleset after;
 };
+
+// Chains of somebody else, without a copy: a large cluster's are tens of megabytes. Sorted by name,
+// each name once.
+using ChainsView = std::vector<std::pair<std::string_view, const Rules*>>;
+ChainsView view(const Chains& chains);
+
+struct RulesetView {
+  ChainsView filter;
+  ChainsView nat;
+  ChainsView mangle;
+};
+RulesetView view(const Ruleset& ruleset);
+
+// What a Change is, as views.
+struct ChangeView {
+  RulesetView before;
+  ChainsView filter_between;
+  RulesetView after;
+};
+ChangeView view(const Change& change);
 
 // Commands beside the chains of a table: "-I INPUT ...", "-D INPUT ...".
 struct Commands {
@@ -56,6 +78,7 @@ struct RestoreText {
 // if not. All is one text, but each table is committed by itself. A packet that nat sends to a
 // backend meets no refusal in filter, so refusals come before what they replace is taken away, and
 // go after what replaces them: filter to `filter_between`, nat, filter to the end.
+RestoreText restore_text(const ChangeView& change, const Commands& commands);
 RestoreText restore_text(const Change& change, const Commands& commands);
 
 // The same without a state between: nat before filter.
