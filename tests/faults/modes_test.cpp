@@ -1,5 +1,10 @@
 // From one mode of fairlead-proxy to another, from kube-proxy to fairlead-proxy, and away from
 // both: what stays in the kernel.
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cstdlib>
+
 #include "faults/cluster.hpp"
 
 namespace fairlead::faults {
@@ -107,6 +112,58 @@ TEST_F(ModesTest, AutoSaysWhatItChoseAndWhy) {
   ASSERT_TRUE(proxy.says("Programmed all rules")) << proxy.log();
   EXPECT_THAT(proxy.log(), HasSubstr("mode=\"nftables\" because=\"a change costs what changed"));
   EXPECT_EQ(ask(10249, "/proxyMode")->body, "nftables");
+}
+
+// A tool that goes first in PATH and fails once, as when another program holds the lock too long.
+TEST_F(ModesTest, AFirstRestoreThatFailsIsTriedAgain) {
+  const std::string armed = machine().write("fails-once", "");
+  const std::string tool = machine().write("iptables-nft-restore", fmt::format(R"(#!/bin/sh
+if rm {} 2>/dev/null; then
+  echo "Another app is currently holding the xtables lock." >&2
+  exit 4
+fi
+exec /usr/sbin/iptables-nft-restore "$@"
+)",
+                                                                               armed));
+  run({"chmod", "+x", tool});
+  std::vector<std::string> command = {
+      "env", fmt::format("PATH={}:{}", tool.substr(0, tool.rfind('/')), ::getenv("PATH"))};
+  for (std::string& word : proxy_command({"--proxy-mode=iptables"})) command.push_back(word);
+  Program proxy(command);
+  ASSERT_TRUE(proxy.says("Cannot program the rules, trying again")) << proxy.log();
+  EXPECT_TRUE(proxy.says("Programmed all rules")) << proxy.log();
+  EXPECT_THAT(traces(), testing::ElementsAre("iptables-nft"));
+}
+
+TEST_F(ModesTest, AStuckLockIsSeenInHealthAndGotOver) {
+  const std::string lock = machine().write("xtables.lock", "");
+  run({"iptables-legacy", "-t", "mangle", "-N", "KUBE-IPTABLES-HINT"});
+  std::vector<std::string> command = {"env", "XTABLES_LOCKFILE=" + lock};
+  for (std::string& word : proxy_command({"--proxy-mode=iptables", "--iptables-sync-period=1s"})) {
+    command.push_back(word);
+  }
+  Program proxy(command);
+  ASSERT_TRUE(proxy.says("Programmed all rules")) << proxy.log();
+  const auto health = [&] {
+    const auto answer = ask(10256, "/healthz");
+    return answer ? answer->status : 0;
+  };
+  ASSERT_TRUE(proxy.until([&] { return health() == 200; }));
+  {
+    const io::UniqueFd held(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+    create_service("late", "10.96.0.81");
+    ASSERT_TRUE(proxy.says("trying again")) << proxy.log();
+    const auto deadline = std::chrono::steady_clock::now() + 30s;
+    while (health() != 503 && std::chrono::steady_clock::now() < deadline) {
+    }
+    EXPECT_EQ(health(), 503U) << proxy.log();
+    EXPECT_THAT(printed({"iptables-legacy-save"}), Not(HasSubstr("10.96.0.81")));
+  }
+  EXPECT_TRUE(proxy.until([] {
+    return printed({"iptables-legacy-save"}).find("10.96.0.81") != std::string::npos;
+  })) << proxy.log();
+  EXPECT_TRUE(proxy.until([&] { return health() == 200; })) << proxy.log();
 }
 
 TEST_F(ModesTest, InitOnlySetsTheHostUpAndProgramsNothing) {

@@ -60,7 +60,9 @@ Result<std::unique_ptr<plan::Mode>> new_mode(const proxy::Config& config, std::s
   const auto variant =
       name.ends_with("legacy") ? iptables::Variant::Legacy : iptables::Variant::Nft;
   const std::size_t large_above = name.ends_with("large") ? 0 : 1000;
-  return iptables::create({.variant = variant, .large_cluster_above = large_above});
+  return iptables::create({.variant = variant,
+                           .localhost_node_ports = proxy::localhost_node_ports(config),
+                           .large_cluster_above = large_above});
 }
 
 }  // namespace

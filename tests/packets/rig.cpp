@@ -217,6 +217,10 @@ Result<void> Rig::bind_on_loopback(const Host& host, const IpAddress& address) {
   return {};
 }
 
+Result<void> Rig::echo_on(const Host& host, Port port) {
+  return host.network.run([&]() -> Result<void> { return echo_->listen(host.name, port); });
+}
+
 Result<void> Rig::batch(std::string_view name, const std::vector<std::string>& lines) const {
   FAIRLEAD_CHECK(
       run(host(name), {"ip", "-batch", "-"}, fmt::format("{}\n", fmt::join(lines, "\n"))));

@@ -61,6 +61,9 @@ class Rig {
   // Gives a host one more address of its own.
   static Result<void> bind_on_loopback(const Host& host, const IpAddress& address);
 
+  // Lets a host echo on one more port, at all its addresses, under its own name.
+  Result<void> echo_on(const Host& host, Port port);
+
   // Runs a command in a host's namespace; fails unless it exits with 0.
   static Result<std::string> run(const Host& host, std::vector<std::string> argv,
                                  std::string_view input = {});
