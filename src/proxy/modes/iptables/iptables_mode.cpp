@@ -232,13 +232,14 @@ Result<plan::ApplyStats> IptablesMode::apply(const plan::Plan& plan, const plan:
   return stats;
 }
 
-std::map<IpFamily, Renderer> IptablesMode::rendered(const plan::Plan& plan,
-                                                    bool compares_addresses) const {
+std::map<IpFamily, Renderer> IptablesMode::rendered(const plan::Plan& plan, bool compares_addresses,
+                                                    std::size_t large_above) const {
   std::map<IpFamily, Renderer> out;
   for (const auto& [family, node] : plan.nodes) {
     Renderer renderer(family, {.localhost_node_ports = options_.localhost_node_ports,
                                .drop_invalid = options_.drop_invalid,
-                               .compares_addresses = compares_addresses});
+                               .compares_addresses = compares_addresses,
+                               .large_above = large_above});
     renderer.full(plan);
     out.emplace(family, std::move(renderer));
   }
@@ -265,11 +266,18 @@ Result<std::vector<std::string>> IptablesMode::differences(
 
 Result<std::vector<std::string>> IptablesMode::verify(const plan::Plan& plan, std::size_t limit) {
   if (in_step_) return differences(renderers_, limit);
-  FAIRLEAD_TRY(found, differences(rendered(plan, compares_addresses_), limit));
-  if (found.empty() || !compares_addresses_) return found;
-  // Whoever programmed it may have found that the kernel refuses that shape.
-  FAIRLEAD_TRY(other, differences(rendered(plan, false), limit));
-  return other.size() < found.size() ? other : found;
+  // Whoever programmed it may have seen a larger cluster before, and may have found that the kernel
+  // refuses the shape of large ones.
+  std::optional<std::vector<std::string>> least;
+  const std::size_t limit_of_size = options_.large_cluster_above;
+  for (const auto& [compares, large_above] :
+       {std::pair{compares_addresses_, limit_of_size},
+        std::pair{compares_addresses_, limit_of_size / 2}, std::pair{false, limit_of_size}}) {
+    FAIRLEAD_TRY(found, differences(rendered(plan, compares, large_above), limit));
+    if (!least || found.size() < least->size()) least = std::move(found);
+    if (least->empty()) break;
+  }
+  return *std::move(least);
 }
 
 Result<bool> IptablesMode::tampered() {

@@ -65,7 +65,8 @@ class IptablesMode final : public plan::Mode {
   Result<plan::ApplyStats> remove(IpFamily family);
   bool refuses_to_compare_addresses(IpFamily family);
   void say_affinity_limit(const plan::Plan& plan);
-  std::map<IpFamily, Renderer> rendered(const plan::Plan& plan, bool compares_addresses) const;
+  std::map<IpFamily, Renderer> rendered(const plan::Plan& plan, bool compares_addresses,
+                                        std::size_t large_above) const;
   Result<std::vector<std::string>> differences(const std::map<IpFamily, Renderer>& renderers,
                                                std::size_t limit);
 

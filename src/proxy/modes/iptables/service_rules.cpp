@@ -119,8 +119,7 @@ class ServiceRenderer {
                                             frontend.target == Target::Reject ? "" : "local ");
     const std::string verdict = refusal(frontend.target);
     if (frontend.kind == FrontendKind::NodePort) {
-      const std::string packets = port_match(frontend, comment, "-m addrtype --dst-type LOCAL ");
-      out_.listings.refused_node_ports.push_back(fmt::format("{} -j {}", packets, verdict));
+      add_node_port_refusal(frontend, comment, verdict);
       return;
     }
     const std::string packets = match(frontend, comment);
@@ -137,6 +136,21 @@ class ServiceRenderer {
     list.push_back({.address = frontend.address,
                     .rank = restricted ? 1 : 0,
                     .rule = fmt::format("{} -j {}", packets, restricted ? "DROP" : verdict)});
+  }
+
+  // Addresses that are no node ports' are left to whoever else listens there.
+  void add_node_port_refusal(const Frontend& frontend, std::string_view comment,
+                             std::string_view verdict) {
+    Rules& rules = out_.listings.refused_node_ports;
+    if (!node_.node_port_addresses) {
+      rules.push_back(fmt::format(
+          "{} -j {}", port_match(frontend, comment, "-m addrtype --dst-type LOCAL "), verdict));
+      return;
+    }
+    for (const IpAddress& address : *node_.node_port_addresses) {
+      rules.push_back(fmt::format("-d {} {} -j {}", IpPrefix::host(address),
+                                  port_match(frontend, comment, ""), verdict));
+    }
   }
 
   // What comes to the address and is no port of its.

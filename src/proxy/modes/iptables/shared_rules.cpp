@@ -41,6 +41,12 @@ void add_forwarding(const NodePlan& node, const RenderOptions& options, Chains& 
                   " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
 }
 
+// Where every local address answers: all but those of loopback.
+std::string_view loopback_exception(IpFamily family, const RenderOptions& options) {
+  if (family == IpFamily::V6) return "! -d ::1/128 ";
+  return options.localhost_node_ports ? "" : "! -d 127.0.0.0/8 ";
+}
+
 void add_node_port_tail(const NodePlan& node, IpFamily family, const RenderOptions& options,
                         Rules& services) {
   const std::string comment = quoted_comment(
@@ -52,11 +58,15 @@ void add_node_port_tail(const NodePlan& node, IpFamily family, const RenderOptio
     }
     return;
   }
-  std::string_view except;
-  if (family == IpFamily::V6) except = "! -d ::1/128 ";
-  if (family == IpFamily::V4 && !options.localhost_node_ports) except = "! -d 127.0.0.0/8 ";
-  services.push_back(
-      fmt::format("{}{} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS", except, comment));
+  services.push_back(fmt::format("{}{} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS",
+                                 loopback_exception(family, options), comment));
+}
+
+Rules node_port_refusals(const SharedContext& context, Rules rules) {
+  if (context.node->node_port_addresses) return rules;  // each names its address
+  for (std::string& rule : rules)
+    rule.insert(0, loopback_exception(context.family, context.options));
+  return rules;
 }
 
 // Refuses what is for nobody: other ports of cluster IPs, and addresses of the service ranges that
@@ -104,7 +114,8 @@ Chains shared_filter_rules(const SharedContext& context, Listings listings) {
   Chains filter;
   add_dispatch(std::move(listings.refused_services), "KUBE-SERVICES", filter);
   add_dispatch(std::move(listings.refused_externals), "KUBE-EXTERNAL-SERVICES", filter);
-  append_sorted(std::move(listings.refused_node_ports), filter["KUBE-EXTERNAL-SERVICES"]);
+  append_sorted(node_port_refusals(context, std::move(listings.refused_node_ports)),
+                filter["KUBE-EXTERNAL-SERVICES"]);
   add_dispatch(std::move(listings.firewalled), "KUBE-PROXY-FIREWALL", filter);
   append_sorted(std::move(listings.health_checks), filter["KUBE-NODEPORTS"]);
   add_strays(context, filter);
