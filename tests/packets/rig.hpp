@@ -47,8 +47,8 @@ class Rig {
   const Host& node() const { return host("node1"); }
   bool has_host(std::string_view name) const { return hosts_.contains(name); }
 
-  // A source port that no flow of this rig has had: what a flow leaves in the kernel's connection
-  // table must not decide about another one.
+  // A source port that no flow of this rig has had, or none of its last twenty thousand: what a
+  // flow leaves in the kernel's connection table must not decide about another one.
   Port fresh_port();
 
   // "${name}" of scenario files: addresses and prefixes by family, see the table in rig.cpp.
