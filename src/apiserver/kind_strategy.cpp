@@ -5,7 +5,7 @@
 namespace fairlead::apiserver {
 
 ApiResult<std::vector<std::string>> KindStrategy::conform(Document& document) const {
-  const Schema* schema = schema_of_kind(info().kind);
+  const Schema* schema = schema_of_kind(info().group, info().kind);
   check(schema != nullptr, "every kind served has a schema");
   return schema->conform(document);
 }

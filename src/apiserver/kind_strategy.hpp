@@ -47,7 +47,8 @@ std::unique_ptr<const Strategy> make_pod_strategy();
 std::unique_ptr<const Strategy> make_node_strategy();
 std::unique_ptr<const Strategy> make_namespace_strategy();
 std::unique_ptr<const Strategy> make_endpoint_slice_strategy();
-std::unique_ptr<const Strategy> make_event_strategy();
+std::unique_ptr<const Strategy> make_core_event_strategy();  // v1
+std::unique_ptr<const Strategy> make_event_strategy();       // events.k8s.io/v1
 std::unique_ptr<const Strategy> make_config_map_strategy();
 std::unique_ptr<const Strategy> make_ip_address_strategy();
 std::unique_ptr<const Strategy> make_service_cidr_strategy();

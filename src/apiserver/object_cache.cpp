@@ -60,6 +60,7 @@ Document CachedObject::document() const {
 Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string& key,
                                      std::string_view stored, Revision revision) {
   FAIRLEAD_TRY(document, parse_stored(stored, key));
+  strategy.from_stored(document);
   auto out = std::make_shared<CachedObject>();
   out->key = key;
   out->revision = revision;

@@ -41,6 +41,11 @@ Document with_revision(Document document, Revision revision) {
   return document;
 }
 
+Document as_stored(const Strategy& strategy, Document document) {
+  strategy.to_stored(document);
+  return document;
+}
+
 std::string name_of(const Document& document) {
   return std::string(string_at(document, "metadata.name"));
 }
@@ -126,7 +131,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
   if (!errors.empty()) return invalid_status(info.qualified_kind(), name, errors);
 
   transaction.expect(key, 0);
-  transaction.put(key, document);
+  transaction.put(key, as_stored(strategy, document));
   Plan plan;
   plan.written.warnings = strategy.warnings(document);
   plan.written.object = std::move(document);
@@ -231,7 +236,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::store_changed(Resource& resource,
         int_at(old, "metadata.generation").value_or(0) + 1;
   }
   transaction.expect(current.key, current.revision);
-  transaction.put(current.key, next);
+  transaction.put(current.key, as_stored(strategy, next));
   plan.transaction = transaction.build();
   plan.written.object = std::move(next);
   plan.nothing_to_do = request.context.dry_run;

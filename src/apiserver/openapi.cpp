@@ -105,7 +105,7 @@ void describe(const Strategy& strategy, const std::string& base, GroupVersion& o
                                                {"put", write_operation(info, "put")},
                                                {"patch", patch_operation(info)},
                                                {"delete", operation(info, "delete")}};
-  const Schema* schema = schema_of_kind(info.kind);
+  const Schema* schema = schema_of_kind(info.group, info.kind);
   check(schema != nullptr, "every kind served has a schema");
   Document described = schema->to_openapi();
   described["x-kubernetes-group-version-kind"] = array{group_version_kind(info)};

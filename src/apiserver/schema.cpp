@@ -100,33 +100,45 @@ std::string node_body() {
          "config:any runtimeHandlers:[]any features:any declaredFeatures:[]s}";
 }
 
-std::string event_body() {
+constexpr std::string_view kEventSeries = "{count:i lastObservedTime:t state:s}";
+
+std::string core_event_body() {
   const std::string reference(kObjectReference);
   return "involvedObject:" + reference +
          " reason:s message:s source:{component:s host:s} firstTimestamp:t lastTimestamp:t count:i "
-         "type:s eventTime:t series:any action:s related:" +
-         reference +
-         " reportingComponent:s reportingInstance:s "
-         "regarding:" +
-         reference +
-         " note:s reportingController:s deprecatedSource:any deprecatedFirstTimestamp:t "
+         "type:s eventTime:t series:" +
+         std::string(kEventSeries) + " action:s related:" + reference +
+         " reportingComponent:s reportingInstance:s";
+}
+
+std::string event_body() {
+  const std::string reference(kObjectReference);
+  return "eventTime:t series:" + std::string(kEventSeries) +
+         " reportingController:s reportingInstance:s action:s reason:s regarding:" + reference +
+         " related:" + reference +
+         " note:s type:s deprecatedSource:{component:s host:s} deprecatedFirstTimestamp:t "
          "deprecatedLastTimestamp:t deprecatedCount:i";
 }
 
-std::map<std::string, Schema, std::less<>> make_schemas() {
-  const std::map<std::string, std::string> bodies = {
-      {"Service", service_body()},
-      {"EndpointSlice", endpoint_slice_body()},
-      {"Pod", pod_body()},
-      {"Node", node_body()},
-      {"Namespace",
+using Schemas = std::map<std::pair<std::string, std::string>, Schema>;  // by group and kind
+
+Schemas make_schemas() {
+  const std::map<std::pair<std::string, std::string>, std::string> bodies = {
+      {{"", "Service"}, service_body()},
+      {{"discovery.k8s.io", "EndpointSlice"}, endpoint_slice_body()},
+      {{"", "Pod"}, pod_body()},
+      {{"", "Node"}, node_body()},
+      {{"", "Namespace"},
        "spec:{finalizers:[]s} status:{phase:s conditions:[]" + std::string(kCondition) + "}"},
-      {"Event", event_body()},
-      {"IPAddress", "spec:{parentRef:{group:s resource:s namespace:s name:s}}"},
-      {"ServiceCIDR", "spec:{cidrs:[]s} status:{conditions:[]" + std::string(kCondition) + "}"},
-      {"ConfigMap", "data:m binaryData:m immutable:b"},
+      {{"", "Event"}, core_event_body()},
+      {{"events.k8s.io", "Event"}, event_body()},
+      {{"networking.k8s.io", "IPAddress"},
+       "spec:{parentRef:{group:s resource:s namespace:s name:s}}"},
+      {{"networking.k8s.io", "ServiceCIDR"},
+       "spec:{cidrs:[]s} status:{conditions:[]" + std::string(kCondition) + "}"},
+      {{"", "ConfigMap"}, "data:m binaryData:m immutable:b"},
   };
-  std::map<std::string, Schema, std::less<>> out;
+  Schemas out;
   for (const auto& [kind, body] : bodies) {
     out.emplace(kind, Schema::parse("{kind:s apiVersion:s metadata:" + std::string(kMetadata) +
                                     " " + body + "}"));
@@ -324,9 +336,9 @@ boost::json::object Schema::to_openapi() const {
   return {{"type", "object"}, {"properties", std::move(properties)}};
 }
 
-const Schema* schema_of_kind(std::string_view kind) {
-  static const auto schemas = make_schemas();
-  const auto found = schemas.find(kind);
+const Schema* schema_of_kind(std::string_view group, std::string_view kind) {
+  static const Schemas schemas = make_schemas();
+  const auto found = schemas.find({std::string(group), std::string(kind)});
   return found == schemas.end() ? nullptr : &found->second;
 }
 

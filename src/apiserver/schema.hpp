@@ -56,8 +56,8 @@ class Schema {
   std::vector<std::pair<std::string, Schema>> fields_;
 };
 
-// The schema of a kind served here ("Service"), metadata, kind and apiVersion included; null for
-// others.
-const Schema* schema_of_kind(std::string_view kind);
+// The schema of a kind served here ("", "Service"), metadata, kind and apiVersion included; null
+// for others.
+const Schema* schema_of_kind(std::string_view group, std::string_view kind);
 
 }  // namespace fairlead::apiserver

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apiserver/api_handler.hpp"
+#include "apiserver/event_expiry.hpp"
 #include "apiserver/kubernetes_service.hpp"
 #include "apiserver/lifecycle.hpp"
 #include "apiserver/store/sqlite_store.hpp"
@@ -19,6 +20,7 @@ class Server final : public ApiServer {
     Pki pki;
     std::optional<SocketAddress> advertise;
     std::vector<IpPrefix> service_cidrs;
+    std::chrono::nanoseconds event_lifetime;
     const Clock* clock;
   };
   Server(io::Executor executor, Parts parts, Strategies strategies, std::vector<TokenEntry> tokens)
@@ -31,6 +33,7 @@ class Server final : public ApiServer {
         authenticator_(std::move(tokens)),
         handler_(registry_, *clock_, authenticator_),
         reaper_(registry_, *clock_, executor),
+        expiry_(registry_, *clock_, parts.event_lifetime),
         tasks_(executor, "apiserver") {
     if (parts.advertise) {
       kubernetes_.emplace(registry_, *clock_,
@@ -60,6 +63,7 @@ class Server final : public ApiServer {
 
   io::Task<Result<void>> start() override {
     FAIRLEAD_CO_CHECK(co_await registry_.load());
+    expiry_.load();
     registry_.on_change(
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
     FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
@@ -69,6 +73,7 @@ class Server final : public ApiServer {
       tasks_.spawn(kubernetes_->run());
     }
     tasks_.spawn(reaper_.run());
+    tasks_.spawn(expiry_.run());
     tasks_.spawn(compact_regularly(store_, clock_));
     for (const auto& server : servers_) server->start();
     co_return Result<void>();
@@ -95,8 +100,9 @@ class Server final : public ApiServer {
   }
 
  private:
-  // A namespace began to terminate, or something in one went away.
   void react(const Resource& resource, const StoreEvent& event) {
+    expiry_.wrote(resource, event);
+    // A namespace began to terminate, or something in one went away.
     if (&resource == &registry_.namespaces() || event.value == nullptr) reaper_.poke();
   }
 
@@ -109,6 +115,7 @@ class Server final : public ApiServer {
   Authenticator authenticator_;
   ApiHandler handler_;
   NamespaceReaper reaper_;
+  EventExpiry expiry_;
   std::optional<KubernetesService> kubernetes_;
   std::vector<std::unique_ptr<io::HttpServer>> servers_;
   io::TaskGroup tasks_;
@@ -177,6 +184,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
                                                        .pki = std::move(pki),
                                                        .advertise = config.advertise,
                                                        .service_cidrs = config.kinds.service_cidrs,
+                                                       .event_lifetime = config.event_lifetime,
                                                        .clock = config.clock},
                                          make_strategies(config.kinds), std::move(config.tokens));
   for (Listener& listener : config.listeners) {

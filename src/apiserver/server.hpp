@@ -12,6 +12,7 @@
 // on disk. Not here: controllers (they are clients), leader election, RBAC (see auth.hpp).
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,7 @@ class ApiServer {
     // Where pods reach this server: makes Service and EndpointSlice default/kubernetes. Absent =
     // they are not made.
     std::optional<SocketAddress> advertise;
+    std::chrono::nanoseconds event_lifetime = std::chrono::hours(1);  // after its last write
     const Clock* clock = &Clock::real();
   };
   // Invalid: a config value is wrong, named in the message. Unavailable: another process has the

@@ -1,73 +1,12 @@
-// The kinds whose rules fit on a page: Event, ConfigMap, IPAddress, ServiceCIDR (spec 4.9).
+// The kinds whose rules fit on a page: ConfigMap, IPAddress, ServiceCIDR (spec 4.9).
 #include <boost/json/array.hpp>
 #include <set>
 
 #include "apiserver/kind_strategy.hpp"
 #include "base/ip.hpp"
-#include "base/text.hpp"
 
 namespace fairlead::apiserver {
 namespace {
-
-// ---- Event
-
-class EventStrategy final : public KindStrategy {
- public:
-  EventStrategy()
-      : KindStrategy({.version = "v1",
-                      .resource = "events",
-                      .singular = "event",
-                      .kind = "Event",
-                      .short_names = {"ev"},
-                      .storage_prefix = "/registry/events/"},
-                     {{.name = "Last Seen"},
-                      {.name = "Type"},
-                      {.name = "Reason"},
-                      {.name = "Object"},
-                      {.name = "Subobject", .priority = 1},
-                      {.name = "Source", .priority = 1},
-                      {.name = "Message"},
-                      {.name = "First Seen", .priority = 1},
-                      {.name = "Count", .priority = 1},
-                      {.name = "Name", .format = "name", .priority = 1}}) {}
-  bool put_may_create() const override { return true; }
-  FieldErrors validate_create(const RequestContext&, const Document& event) const override {
-    const std::string_view involved = string_at(event, "involvedObject.namespace"),
-                           own = string_at(event, "metadata.namespace");
-    if (involved == own || (involved.empty() && own == "default")) return {};
-    return {invalid("involvedObject.namespace", involved, "does not match event.namespace")};
-  }
-  std::vector<std::pair<std::string, std::string>> selectable_fields(
-      const Document& event) const override {
-    std::vector<std::pair<std::string, std::string>> out;
-    for (const std::string_view path :
-         {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name",
-          "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
-          "involvedObject.fieldPath", "reason", "reportingComponent", "type"}) {
-      out.emplace_back(path, string_at(event, path));
-    }
-    out.emplace_back("source", string_at(event, "source.component"));
-    return out;
-  }
-  boost::json::array table_cells(const Document& event, WallTime now) const override {
-    const std::string kind = to_lower_ascii(string_at(event, "involvedObject.kind"));
-    const std::string_view created = string_at(event, "metadata.creationTimestamp");
-    const auto age_of = [&](std::string_view field) {
-      const std::string_view time = string_at(event, field);
-      return text_value(age_since(time.empty() ? created : time, now));
-    };
-    return {age_of("lastTimestamp"),
-            text_value(string_at(event, "type")),
-            text_value(string_at(event, "reason")),
-            text_value(fmt::format("{}/{}", kind, string_at(event, "involvedObject.name"))),
-            text_value(string_at(event, "involvedObject.fieldPath")),
-            text_value(string_at(event, "source.component")),
-            text_value(string_at(event, "message")),
-            age_of("firstTimestamp"),
-            int_at(event, "count").value_or(1),
-            name_cell(event)};
-  }
-};
 
 // ---- ConfigMap
 
@@ -203,7 +142,6 @@ ResourceInfo ip_address_info() {
           .storage_prefix = "/registry/ipaddresses/"};
 }
 
-std::unique_ptr<const Strategy> make_event_strategy() { return std::make_unique<EventStrategy>(); }
 std::unique_ptr<const Strategy> make_config_map_strategy() {
   return std::make_unique<ConfigMapStrategy>();
 }

@@ -19,6 +19,10 @@ ApiResult<std::vector<std::string>> Strategy::conform(Document& /*document*/) co
   return std::vector<std::string>{};
 }
 
+void Strategy::from_stored(Document& /*document*/) const {}
+
+void Strategy::to_stored(Document& /*document*/) const {}
+
 std::vector<std::string> Strategy::name_errors(std::string_view name) const {
   if (is_dns1123_subdomain(name)) return {};
   return {

@@ -135,6 +135,12 @@ class Strategy {
 
   const ResourceInfo& info() const { return info_; }
 
+  // ---- Storage. Two kinds can be two views of the same stored objects (the Events of v1 and of
+  // events.k8s.io/v1): they share a storage_prefix; one of them is what is stored, the other
+  // translates, losing nothing. Default: the document is what is stored.
+  virtual void from_stored(Document& document) const;
+  virtual void to_stored(Document& document) const;
+
   // ---- Decoding. The document is what the client sent. Refuses wrong types (BadRequest naming the
   // path), removes unknown fields and returns their paths ("spec.foo", "spec.ports[0].bar"), sorted
   // as found. Removes nulls, which mean "absent". Default: keeps everything.

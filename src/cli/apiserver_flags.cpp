@@ -55,6 +55,16 @@ bool means_us_to_pods(const IpAddress& address) {
 }
 
 // Where pods find this server, if that can be known.
+Result<std::chrono::nanoseconds> parse_event_ttl(const std::string& text) {
+  const auto parsed = parse_duration(text);
+  if (!parsed) return flag_error("event-ttl", parsed.error());
+  if (*parsed <= std::chrono::nanoseconds::zero()) {
+    return make_error(ErrorCode::Invalid, "--event-ttl: {} is no time that Events could be kept",
+                      text);
+  }
+  return *parsed;
+}
+
 Result<std::optional<IpAddress>> advertised_address(const ApiServerFlags& flags,
                                                     const IpAddress& bind) {
   if (flags.advertise_address.empty()) {
@@ -115,6 +125,8 @@ void describe(CLI::App& app, ApiServerFlags& flags) {
       ->capture_default_str();
   app.add_option("--service-node-port-range", flags.node_ports, "FIRST-LAST")
       ->capture_default_str();
+  app.add_option("--event-ttl", flags.event_ttl, "how long Events are kept after their last write")
+      ->capture_default_str();
   app.add_option("--token-auth-file", flags.token_file,
                  "lines of token,user,uid[,\"group1,group2\"]");
   app.add_option(
@@ -148,6 +160,8 @@ Result<ApiServer::Config> server_config(const ApiServerFlags& flags) {
   FAIRLEAD_TRY(ports, parse_port_range(flags.node_ports));
   FAIRLEAD_TRY(tokens, read_tokens(flags.token_file));
   config.kinds = {.service_cidrs = std::move(cidrs), .node_ports = ports};
+  FAIRLEAD_TRY(event_lifetime, parse_event_ttl(flags.event_ttl));
+  config.event_lifetime = event_lifetime;
   config.tokens = std::move(tokens);
   config.data_directory = flags.data_dir;
   FAIRLEAD_CHECK(add_names(config.names, flags.san));

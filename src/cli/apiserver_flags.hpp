@@ -23,6 +23,7 @@ struct ApiServerFlags {
   bool http = false;  // whether --http-port was given
   std::string service_cidr = "10.96.0.0/16";
   std::string node_ports = "30000-32767";
+  std::string event_ttl = "1h0m0s";
   std::string token_file;
   std::string advertise_address;
   std::string kubeconfig;

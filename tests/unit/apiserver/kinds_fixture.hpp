@@ -105,14 +105,19 @@ class KindsTest : public testing::Test {
   }
 
   FakeClock clock_;
+  io::asio::io_context loop_;
+  std::unique_ptr<Registry> registry_;
 
- private:
+  // "events" or "events.events.k8s.io", as kubectl takes it.
   Resource& find(std::string_view resource) {
     for (const auto& held : registry_->resources()) {
-      if (held->info().resource == resource) return *held;
+      const ResourceInfo& info = held->info();
+      if (info.resource == resource || info.resource + "." + info.group == resource) return *held;
     }
     throw std::runtime_error("no such resource");
   }
+
+ private:
   WriteRequest request(std::string name, bool dry_run = false) const {
     WriteRequest out;
     out.context = {
@@ -128,9 +133,7 @@ class KindsTest : public testing::Test {
     store_.reset();
   }
 
-  io::asio::io_context loop_;
   std::unique_ptr<Store> store_;
-  std::unique_ptr<Registry> registry_;
   std::unique_ptr<ObjectWriter> writer_;
 };
 

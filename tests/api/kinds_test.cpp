@@ -1,0 +1,106 @@
+// The kinds around Services, each tried the way people use it: made, listed, described, watched,
+// changed, refused, deleted. Both kubectls.
+#include "api/api_fixture.hpp"
+
+namespace fairlead::api_test {
+namespace {
+
+using testing::AllOf;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+
+class KindsTest : public KubectlTest {
+ protected:
+  bool is_current() const { return GetParam().name == "current"; }
+  // Whether a kubectl started with output to `file` comes to print `text`.
+  bool shows(const std::string& file, std::string_view text) {
+    return eventually(folder_, [&] { return folder_.read(file).find(text) != std::string::npos; });
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kubectl, KindsTest, testing::ValuesIn(kubectls_under_test()),
+                         [](const auto& param) { return param.param.name; });
+
+constexpr std::string_view kEvents = R"(
+apiVersion: v1
+kind: Event
+metadata: {name: web.old}
+involvedObject: {kind: Service, namespace: default, name: web, uid: UID, apiVersion: v1}
+reason: SyncFailed
+message: it did not work
+type: Warning
+count: 3
+source: {component: tester, host: node-1}
+firstTimestamp: 2020-01-01T00:00:00Z
+lastTimestamp: 2020-01-01T00:01:00Z
+---
+apiVersion: events.k8s.io/v1
+kind: Event
+metadata: {name: web.new}
+regarding: {kind: Service, namespace: default, name: web, uid: UID, apiVersion: v1}
+eventTime: 2020-01-01T00:02:00.000001Z
+reportingController: kube-proxy
+reportingInstance: kube-proxy-n1
+action: Listen
+reason: FailedToStart
+note: port taken
+type: Normal
+)";
+
+TEST_P(KindsTest, EventsAreSeenWhereverPeopleLook) {
+  io::Child watching = start_kubectl({"get", "events", "--watch", "-o", "name"}, "watch.out");
+  ok({"create", "service", "clusterip", "web", "--tcp=80:8080"});
+  // kubectl describe asks for the events of this very object.
+  std::string events(kEvents);
+  const std::string uid = ok({"get", "service", "web", "-o", "jsonpath={.metadata.uid}"});
+  for (std::size_t at; (at = events.find("UID")) != std::string::npos;) events.replace(at, 3, uid);
+  EXPECT_THAT(ok({"create", "-f", "-"}, events), HasSubstr("web.old created"));
+  EXPECT_TRUE(shows("watch.out", "event/web.new")) << folder_.read("watch.out");
+
+  const std::string both = ok({"get", "events"});
+  EXPECT_THAT(both, AllOf(ContainsRegex("LAST SEEN +TYPE +REASON +OBJECT +MESSAGE\n"),
+                          ContainsRegex("Warning +SyncFailed +service/web +it did not work\n"),
+                          ContainsRegex("Normal +FailedToStart +service/web +port taken\n")));
+  EXPECT_THAT(ok({"get", "events", "-o", "wide"}),
+              AllOf(ContainsRegex("tester, node-1 +it did not work +[^ ]+ +3 +web.old"),
+                    ContainsRegex("kube-proxy, kube-proxy-n1 +port taken +[^ ]+ +1 +web.new")));
+  EXPECT_THAT(
+      ok({"get", "events.events.k8s.io", "web.old", "-o", "jsonpath={.note} {.regarding.name}"}),
+      "it did not work web");
+  EXPECT_THAT(ok({"describe", "service", "web"}),
+              AllOf(ContainsRegex("Warning +SyncFailed .* tester +it did not work\n"),
+                    ContainsRegex("Normal +FailedToStart .*port taken\n")));
+  EXPECT_THAT(ok({"describe", "event", "web.old"}), ContainsRegex("Reason: +SyncFailed\n"));
+  if (is_current()) {
+    EXPECT_THAT(ok({"events", "--for", "service/web", "--types=Warning"}),
+                AllOf(HasSubstr("it did not work"), Not(HasSubstr("port taken"))));
+  }
+  struct Case {
+    std::string_view selector, names;
+  };
+  const Case cases[] = {
+      {"involvedObject.kind=Service,involvedObject.name=web", "event/web.new\nevent/web.old\n"},
+      {"involvedObject.name=other", ""},
+      {"reason=SyncFailed", "event/web.old\n"},
+      {"type!=Warning", "event/web.new\n"},
+      {"source=tester", "event/web.old\n"},
+      {"reportingComponent=kube-proxy", "event/web.new\n"},
+  };
+  for (const Case& c : cases) {
+    EXPECT_EQ(ok({"get", "events", "--field-selector", std::string(c.selector), "-o", "name"}),
+              c.names)
+        << c.selector;
+  }
+  EXPECT_THAT(refused({"get", "events", "--field-selector", "message=x"}),
+              HasSubstr("field label not supported: message"));
+  EXPECT_THAT(refused({"patch", "events.events.k8s.io", "web.new", "--type=merge", "-p",
+                       R"({"note":"other"})"}),
+              AllOf(HasSubstr("message: Invalid value"), HasSubstr("field is immutable")));
+  EXPECT_THAT(ok({"delete", "event", "web.old", "web.new"}),
+              HasSubstr("event \"web.old\" deleted"));
+  EXPECT_EQ(ok({"get", "events.events.k8s.io"}), "");
+}
+
+}  // namespace
+}  // namespace fairlead::api_test
