@@ -172,8 +172,9 @@ std::string Rig::expand(std::string_view text, IpFamily family) {
 }
 
 Port Rig::fresh_port() {
-  constexpr std::uint16_t kFirst = 10000, kFirstEphemeral = 32768;
-  if (next_port_ == kFirstEphemeral) next_port_ = kFirst;
+  // The first thousand may be those of connections that are kept.
+  constexpr std::uint16_t kAgainFrom = 11000, kFirstEphemeral = 32768;
+  if (next_port_ == kFirstEphemeral) next_port_ = kAgainFrom;
   return Port{next_port_++};
 }
 
