@@ -33,6 +33,7 @@ struct UpFlags {
   std::string node_name;
   std::string node_ip;
   bool no_proxy = false;
+  std::vector<std::string> load_balancer_pools;
   std::vector<std::string> proxy_flags;
 };
 
@@ -104,6 +105,9 @@ Result<controlplane::SingleNodeConfig> make_config(const UpFlags& flags) {
     out.server.advertise = {.address = out.node.addresses.front(), .port = bound->port};
   }
   for (const IpAddress& address : out.node.addresses) out.server.names.addresses.push_back(address);
+  auto pools = controllers::parse_address_ranges(flags.load_balancer_pools);
+  if (!pools) return pools.error().with_context("--load-balancer-pool");
+  out.load_balancer.pools = *std::move(pools);
   out.kubeconfig = kubeconfig_path(flags.server);
   out.proxy_flags = flags.proxy_flags;
   if (flags.no_proxy) return out;
@@ -117,13 +121,14 @@ void say_ready(const controlplane::SingleNode& node, const UpFlags& flags) {
   fmt::print(
       "Fairlead is up.\n"
       "  API server   {}, data in {}\n"
-      "  controllers  EndpointSlices\n"
+      "  controllers  {}\n"
       "  node proxy   {}\n"
       "Use it:\n"
       "  export KUBECONFIG={}\n"
       "  kubectl get nodes,services,endpointslices\n"
       "Ctrl-C ends it.\n",
       node.url(), flags.server.data_dir,
+      flags.load_balancer_pools.empty() ? "EndpointSlices" : "EndpointSlices, load balancers",
       flags.no_proxy ? "none (--no-proxy)" : "programs this machine's kernel", kubeconfig);
   std::fflush(stdout);
 }
@@ -161,6 +166,11 @@ void add_up_command(CLI::App& app, Command& chosen) {
   command->add_option("--node-ip", flags->node_ip,
                       "address of this machine's Node, or one of each family separated by a comma "
                       "(default: the one used towards the world)");
+  command
+      ->add_option("--load-balancer-pool", flags->load_balancer_pools,
+                   "addresses for Services of type LoadBalancer: CIDRs or ranges FIRST-LAST, "
+                   "separated by commas (default: none)")
+      ->delimiter(',');
   command->add_flag("--no-proxy", flags->no_proxy, "leave the kernel alone: no node proxy");
   command->add_option("proxy-flags", flags->proxy_flags, "flags of fairlead-proxy, after --");
   command->footer(kFooter);

@@ -1,5 +1,8 @@
 #include "controllers/controllers.hpp"
 
+#include <optional>
+
+#include "client/event_recorder.hpp"
 #include "client/informer.hpp"
 #include "client/reflector.hpp"
 #include "controllers/endpointslice_controller.hpp"
@@ -18,29 +21,42 @@ struct Informer {
 }  // namespace
 
 struct Controllers::Impl {
-  Impl(io::Executor executor, Config config)
+  Impl(const io::Executor& executor, const Config& config)
       : services(config.client),
         pods(config.client),
         nodes(config.client),
         slices(config.client),
+        events(executor, {.client = config.client,
+                          .series = {.reporter = {.controller = "fairlead-controller",
+                                                  .instance = config.instance}},
+                          .clock = config.clock}),
         endpoint_slices(executor, {.client = config.client,
                                    .clock = config.clock,
                                    .services = &services.store,
                                    .pods = &pods.store,
                                    .nodes = &nodes.store,
                                    .slices = &slices.store}),
-        tasks(executor, "controllers") {}
+        tasks(executor, "controllers") {
+    if (config.load_balancer.pools.empty()) return;
+    load_balancer.emplace(executor, LoadBalancerController::Config{.client = config.client,
+                                                                   .events = &events,
+                                                                   .clock = config.clock,
+                                                                   .services = &services.store,
+                                                                   .policy = config.load_balancer});
+  }
 
   Informer<kube::Service> services;
   Informer<kube::Pod> pods;
   Informer<kube::Node> nodes;
   Informer<kube::EndpointSlice> slices;
+  client::EventRecorder events;
   EndpointSliceController endpoint_slices;
+  std::optional<LoadBalancerController> load_balancer;
   io::TaskGroup tasks;
 };
 
-Controllers::Controllers(io::Executor executor, Config config)
-    : impl_(std::make_unique<Impl>(std::move(executor), config)) {}
+Controllers::Controllers(const io::Executor& executor, const Config& config)
+    : impl_(std::make_unique<Impl>(executor, config)) {}
 Controllers::~Controllers() = default;
 
 void Controllers::start() {
@@ -49,6 +65,9 @@ void Controllers::start() {
   impl_->tasks.spawn(impl_->nodes.reflector.run());
   impl_->tasks.spawn(impl_->slices.reflector.run());
   impl_->tasks.spawn(impl_->endpoint_slices.run());
+  if (!impl_->load_balancer) return;
+  impl_->tasks.spawn(impl_->events.run());
+  impl_->tasks.spawn(impl_->load_balancer->run());
 }
 
 io::Task<void> Controllers::close() { co_await impl_->tasks.close(); }

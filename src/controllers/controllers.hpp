@@ -4,9 +4,11 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "base/clock.hpp"
 #include "client/api_client.hpp"
+#include "controllers/load_balancer_controller.hpp"
 #include "io/task.hpp"
 
 namespace fairlead::controllers {
@@ -16,8 +18,10 @@ class Controllers {
   struct Config {
     client::ApiClient* client = nullptr;
     const Clock* clock = &Clock::real();
+    LoadBalancerPolicy load_balancer;
+    std::string instance = "fairlead";  // reportingInstance of its Events
   };
-  Controllers(io::Executor executor, Config config);
+  Controllers(const io::Executor& executor, const Config& config);
   ~Controllers();
   Controllers(const Controllers&) = delete;
   Controllers& operator=(const Controllers&) = delete;

@@ -4,12 +4,13 @@
 
 namespace fairlead::controlplane {
 
-Result<std::unique_ptr<ControlPlane>> ControlPlane::create(io::Executor executor,
-                                                           apiserver::ApiServer::Config config) {
+Result<std::unique_ptr<ControlPlane>> ControlPlane::create(
+    io::Executor executor, apiserver::ApiServer::Config config,
+    controllers::LoadBalancerPolicy balancer) {
   const Clock* clock = config.clock;
   FAIRLEAD_TRY(server, apiserver::ApiServer::create(executor, std::move(config)));
   return std::unique_ptr<ControlPlane>(
-      new ControlPlane(std::move(executor), std::move(server), clock));
+      new ControlPlane(std::move(executor), std::move(server), std::move(balancer), clock));
 }
 
 std::string ControlPlane::url(std::size_t listener) const {
@@ -34,7 +35,8 @@ io::Task<Result<void>> ControlPlane::start() {
                                                                 .clock = clock_}));
   client_ = std::move(client);
   controllers_ = std::make_unique<controllers::Controllers>(
-      executor_, controllers::Controllers::Config{.client = client_.get(), .clock = clock_});
+      executor_, controllers::Controllers::Config{
+                     .client = client_.get(), .clock = clock_, .load_balancer = balancer_});
   controllers_->start();
   co_return Result<void>();
 }

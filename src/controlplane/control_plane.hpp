@@ -15,8 +15,9 @@ namespace fairlead::controlplane {
 class ControlPlane {
  public:
   // The first listener must be TLS and reachable from this process.
-  static Result<std::unique_ptr<ControlPlane>> create(io::Executor executor,
-                                                      apiserver::ApiServer::Config config);
+  static Result<std::unique_ptr<ControlPlane>> create(
+      io::Executor executor, apiserver::ApiServer::Config config,
+      controllers::LoadBalancerPolicy balancer = {});
 
   io::Task<Result<void>> start();
   io::Task<void> close();
@@ -29,10 +30,14 @@ class ControlPlane {
 
  private:
   ControlPlane(io::Executor executor, std::unique_ptr<apiserver::ApiServer> server,
-               const Clock* clock)
-      : executor_(std::move(executor)), clock_(clock), server_(std::move(server)) {}
+               controllers::LoadBalancerPolicy balancer, const Clock* clock)
+      : executor_(std::move(executor)),
+        balancer_(std::move(balancer)),
+        clock_(clock),
+        server_(std::move(server)) {}
 
   io::Executor executor_;
+  controllers::LoadBalancerPolicy balancer_;
   const Clock* clock_;
   std::unique_ptr<apiserver::ApiServer> server_;
   std::unique_ptr<client::ApiClient> client_;

@@ -16,8 +16,10 @@ constexpr auto kProxyPatience = 15s, kProxyGrace = 3s, kCleanupPatience = 30s;
 Result<std::unique_ptr<SingleNode>> SingleNode::create(io::Executor executor,
                                                        SingleNodeConfig config) {
   auto server = std::move(config.server);
+  auto balancer = std::move(config.load_balancer);
   std::unique_ptr<SingleNode> out(new SingleNode(executor, std::move(config)));
-  FAIRLEAD_TRY(control_plane, ControlPlane::create(std::move(executor), std::move(server)));
+  FAIRLEAD_TRY(control_plane,
+               ControlPlane::create(std::move(executor), std::move(server), std::move(balancer)));
   out->control_plane_ = std::move(control_plane);
   return out;
 }

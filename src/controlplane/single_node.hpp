@@ -21,6 +21,7 @@ struct SingleNodeConfig {
   apiserver::ApiServer::Config server;  // the first listener is the one the kubeconfig names
   std::string kubeconfig;               // path to write
   NodeFacts node;
+  controllers::LoadBalancerPolicy load_balancer;
   std::string proxy;  // program; empty = this machine's kernel is left alone
   std::vector<std::string> proxy_flags;
 };

@@ -161,6 +161,7 @@ void read_service_spec(const Cursor& c, Service& out) {
   field(c, "externalIPs", out.external_ips);
   field(c, "externalName", out.external_name);
   field(c, "loadBalancerIP", out.load_balancer_ip);
+  field(c, "loadBalancerClass", out.load_balancer_class);
   field(c, "loadBalancerSourceRanges", out.load_balancer_source_ranges);
   field(c, "externalTrafficPolicy", out.external_traffic_policy);
   field(c, "internalTrafficPolicy", out.internal_traffic_policy);

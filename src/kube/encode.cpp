@@ -140,6 +140,7 @@ void write_service_spec(JsonWriter& w, const Service& s) {
   write_strings(w, "externalIPs", s.external_ips);
   w.member_unless_empty("externalName", s.external_name);
   w.member_unless_empty("loadBalancerIP", s.load_balancer_ip);
+  w.member_unless_empty("loadBalancerClass", s.load_balancer_class);
   write_strings(w, "loadBalancerSourceRanges", s.load_balancer_source_ranges);
   if (s.client_ip_affinity) {
     w.member("sessionAffinity", "ClientIP");

@@ -51,6 +51,7 @@ struct Service {
   std::vector<std::string> external_ips;
   std::string external_name;
   std::string load_balancer_ip;
+  std::string load_balancer_class;  // empty = the cluster's default implementation
   std::vector<std::string> load_balancer_source_ranges;
   bool client_ip_affinity = false;
   std::chrono::seconds affinity_timeout{10800};  // meaningful only with client_ip_affinity

@@ -53,6 +53,7 @@ Service full_service() {
           .ip_families = {IpFamily::V4, IpFamily::V6},
           .external_ips = {"1.2.3.4"},
           .load_balancer_ip = "5.6.7.8",
+          .load_balancer_class = "example.com/lb",
           .load_balancer_source_ranges = {"10.0.0.0/8"},
           .client_ip_affinity = true,
           .affinity_timeout = std::chrono::seconds(60),
