@@ -278,8 +278,10 @@ io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* excha
     co_return too_many_requests("Too many requests, please try again later.", 1);
   }
   const InProgress counted(reads ? reading_ : writing_);
+  const std::string& deprecation = call->resource->info().deprecation;
   auto response = co_await resources_.answer(*std::move(call));
   if (!response) co_return std::move(response).error();
+  if (!deprecation.empty()) response->headers.push_back(warning_header(deprecation));
   co_return std::optional<io::HttpResponse>(*std::move(response));
 }
 

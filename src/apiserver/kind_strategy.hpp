@@ -49,6 +49,8 @@ std::unique_ptr<const Strategy> make_namespace_strategy();
 std::unique_ptr<const Strategy> make_endpoint_slice_strategy();
 std::unique_ptr<const Strategy> make_core_event_strategy();  // v1
 std::unique_ptr<const Strategy> make_event_strategy();       // events.k8s.io/v1
+std::unique_ptr<const Strategy> make_endpoints_strategy();
+std::unique_ptr<const Strategy> make_lease_strategy();
 std::unique_ptr<const Strategy> make_config_map_strategy();
 std::unique_ptr<const Strategy> make_ip_address_strategy();
 std::unique_ptr<const Strategy> make_service_cidr_strategy();

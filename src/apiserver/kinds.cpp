@@ -7,11 +7,13 @@ namespace fairlead::apiserver {
 std::vector<std::unique_ptr<const Strategy>> make_strategies(const KindsConfig& config) {
   std::vector<std::unique_ptr<const Strategy>> out;
   out.push_back(make_config_map_strategy());
+  out.push_back(make_endpoints_strategy());
   out.push_back(make_core_event_strategy());
   out.push_back(make_namespace_strategy());
   out.push_back(make_node_strategy());
   out.push_back(make_pod_strategy());
   out.push_back(make_service_strategy(config));
+  out.push_back(make_lease_strategy());
   out.push_back(make_endpoint_slice_strategy());
   out.push_back(make_event_strategy());
   out.push_back(make_ip_address_strategy());

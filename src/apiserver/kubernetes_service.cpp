@@ -42,6 +42,23 @@ Document slice_document(const std::set<IpAddress>& addresses, const SocketAddres
       {"ports", boost::json::array{std::move(port)}}};
 }
 
+// The same for those who read Endpoints; nobody is to make slices of it.
+Document endpoints_document(const std::set<IpAddress>& addresses, const SocketAddress& advertise) {
+  boost::json::array list;
+  for (const IpAddress& address : addresses) list.push_back(Document{{"ip", address.to_string()}});
+  Document port{{"name", "https"}, {"port", port_value(advertise)}, {"protocol", "TCP"}};
+  boost::json::array subsets;
+  if (!list.empty()) {
+    subsets.push_back(
+        Document{{"addresses", std::move(list)}, {"ports", boost::json::array{std::move(port)}}});
+  }
+  return {{"metadata",
+           Document{{"name", "kubernetes"},
+                    {"namespace", "default"},
+                    {"labels", Document{{"endpointslice.kubernetes.io/skip-mirror", "true"}}}}},
+          {"subsets", std::move(subsets)}};
+}
+
 }  // namespace
 
 std::string KubernetesService::own_key() const {
@@ -82,17 +99,24 @@ io::Task<Result<std::set<IpAddress>>> KubernetesService::servers() {
   co_return out;
 }
 
-io::Task<Result<void>> KubernetesService::write_slice(std::set<IpAddress> addresses) {
-  Resource* slices = registry_.find("discovery.k8s.io", "v1", "endpointslices");
-  check(slices != nullptr, "EndpointSlices are among the kinds");
-  const Document slice = slice_document(addresses, config_.advertise);
-  FAIRLEAD_CO_CHECK(co_await create_unless_there(&registry_, &clock_, slices, "default", slice));
+io::Task<Result<void>> KubernetesService::write(Resource* resource, Document object) {
+  FAIRLEAD_CO_CHECK(co_await create_unless_there(&registry_, &clock_, resource, "default", object));
   ObjectWriter writer(registry_);
   const auto set =
-      co_await writer.update(*slices, own_request(clock_, "default", "kubernetes"),
-                             [slice](const Document&) -> ApiResult<Document> { return slice; });
-  if (!set) co_return to_error(set.error(), "set EndpointSlice kubernetes");
+      co_await writer.update(*resource, own_request(clock_, "default", "kubernetes"),
+                             [object](const Document&) -> ApiResult<Document> { return object; });
+  if (!set) {
+    co_return to_error(set.error(), fmt::format("set {} kubernetes", resource->info().kind));
+  }
   co_return Result<void>();
+}
+
+io::Task<Result<void>> KubernetesService::write_addresses(std::set<IpAddress> addresses) {
+  Resource* slices = registry_.find("discovery.k8s.io", "v1", "endpointslices");
+  Resource* endpoints = registry_.find("", "v1", "endpoints");
+  check(slices != nullptr && endpoints != nullptr, "both forms of endpoints are among the kinds");
+  FAIRLEAD_CO_CHECK(co_await write(slices, slice_document(addresses, config_.advertise)));
+  co_return co_await write(endpoints, endpoints_document(addresses, config_.advertise));
 }
 
 io::Task<Result<void>> KubernetesService::reconcile() {
@@ -101,10 +125,10 @@ io::Task<Result<void>> KubernetesService::reconcile() {
   FAIRLEAD_CO_CHECK(
       co_await create_unless_there(&registry_, &clock_, services, "default",
                                    service_document(config_.service_cidr, config_.advertise)));
-  if (config_.alone) co_return co_await write_slice({config_.advertise.address});
+  if (config_.alone) co_return co_await write_addresses({config_.advertise.address});
   FAIRLEAD_CO_CHECK(co_await renew());
   FAIRLEAD_CO_TRY(addresses, co_await servers());
-  co_return co_await write_slice(std::move(addresses));
+  co_return co_await write_addresses(std::move(addresses));
 }
 
 io::Task<void> KubernetesService::run() {
@@ -125,9 +149,10 @@ io::Task<void> KubernetesService::leave() {
   auto others = co_await servers();
   if (!others) co_return;
   others->erase(config_.advertise.address);
-  if (others->empty()) co_return;  // the last one: who comes next writes the slice
-  if (const auto written = co_await write_slice(*std::move(others)); !written) {
-    log::warning("EndpointSlice kubernetes could not be updated", {{"err", written.error()}});
+  if (others->empty()) co_return;  // the last one: who comes next writes them anew
+  if (const auto written = co_await write_addresses(*std::move(others)); !written) {
+    log::warning("Endpoints of Service kubernetes could not be updated",
+                 {{"err", written.error()}});
   }
 }
 

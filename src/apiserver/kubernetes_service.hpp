@@ -1,7 +1,8 @@
-// Service default/kubernetes and its EndpointSlice: how pods find the API servers (spec 4.8).
+// Service default/kubernetes, its EndpointSlice and its Endpoints: how pods find the API servers
+// (spec 4.8).
 //
 // Where several servers share a store, each keeps a key "/registry/masterleases/ADDRESS" fresh; the
-// slice lists those whose key was written lately. "Lately" is by each observer's own clock, from
+// other two list those whose key was written lately. "Lately" is by each observer's own clock, from
 // when it saw the key change, so that clocks need not agree. A server that ends takes its key
 // along; one that was killed drops out after kExpiry.
 //
@@ -32,7 +33,7 @@ class KubernetesService {
   KubernetesService(Registry& registry, const Clock& clock, Config config)
       : registry_(registry), clock_(clock), config_(config) {}
 
-  // Makes the Service where it lacks, and the slice say who serves.
+  // Makes the Service where it lacks, and its endpoints say who serves.
   io::Task<Result<void>> reconcile();
   // The same again and again, until cancelled.
   io::Task<void> run();
@@ -46,7 +47,8 @@ class KubernetesService {
   };
   io::Task<Result<std::set<IpAddress>>> servers();
   io::Task<Result<void>> renew();
-  io::Task<Result<void>> write_slice(std::set<IpAddress> addresses);
+  io::Task<Result<void>> write(Resource* resource, Document object);
+  io::Task<Result<void>> write_addresses(std::set<IpAddress> addresses);
   std::string own_key() const;
 
   Registry& registry_;

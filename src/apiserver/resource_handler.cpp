@@ -29,6 +29,10 @@ std::string_view header(const io::HttpRequest& request, std::string_view name) {
 
 }  // namespace
 
+io::HttpHeader warning_header(std::string_view text) {
+  return {"Warning", fmt::format("299 - {}", boost::json::serialize(text_value(text)))};
+}
+
 std::string_view to_string(Verb verb) {
   switch (verb) {
     case Verb::Get:
@@ -270,10 +274,8 @@ io::HttpResponse ResourceHandler::written_response(const ResourceCall& call, con
   io::HttpResponse out =
       json_response(written.created ? 201 : 200,
                     encode_object(call.resource->strategy, document, view), view.representation);
-  for (const std::string& warning : written.warnings) {
-    std::string quoted = boost::json::serialize(text_value(warning));
-    out.headers.push_back({"Warning", fmt::format("299 - {}", quoted)});
-  }
+  for (const std::string& warning : written.warnings)
+    out.headers.push_back(warning_header(warning));
   return out;
 }
 

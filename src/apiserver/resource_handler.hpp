@@ -18,6 +18,9 @@ namespace fairlead::apiserver {
 enum class Verb { Get, List, Watch, Create, Update, Patch, Delete, DeleteCollection };
 std::string_view to_string(Verb verb);  // as in authorization and discovery
 
+// A warning for who reads the answer (RFC 7234, 5.5); kubectl prints it.
+io::HttpHeader warning_header(std::string_view text);
+
 // One request on a resource. Lives in the exchange's coroutine.
 struct ResourceCall {
   Verb verb = Verb::Get;

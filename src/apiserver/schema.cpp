@@ -100,20 +100,20 @@ std::string node_body() {
          "config:any runtimeHandlers:[]any features:any declaredFeatures:[]s}";
 }
 
-constexpr std::string_view kEventSeries = "{count:i lastObservedTime:t state:s}";
+constexpr std::string_view kEventSeries = "{count:i lastObservedTime:u state:s}";
 
 std::string core_event_body() {
   const std::string reference(kObjectReference);
   return "involvedObject:" + reference +
          " reason:s message:s source:{component:s host:s} firstTimestamp:t lastTimestamp:t count:i "
-         "type:s eventTime:t series:" +
+         "type:s eventTime:u series:" +
          std::string(kEventSeries) + " action:s related:" + reference +
          " reportingComponent:s reportingInstance:s";
 }
 
 std::string event_body() {
   const std::string reference(kObjectReference);
-  return "eventTime:t series:" + std::string(kEventSeries) +
+  return "eventTime:u series:" + std::string(kEventSeries) +
          " reportingController:s reportingInstance:s action:s reason:s regarding:" + reference +
          " related:" + reference +
          " note:s type:s deprecatedSource:{component:s host:s} deprecatedFirstTimestamp:t "
@@ -123,6 +123,8 @@ std::string event_body() {
 using Schemas = std::map<std::pair<std::string, std::string>, Schema>;  // by group and kind
 
 Schemas make_schemas() {
+  const std::string address =
+      "{ip:s hostname:s nodeName:s targetRef:" + std::string(kObjectReference) + "}";
   const std::map<std::pair<std::string, std::string>, std::string> bodies = {
       {{"", "Service"}, service_body()},
       {{"discovery.k8s.io", "EndpointSlice"}, endpoint_slice_body()},
@@ -136,6 +138,12 @@ Schemas make_schemas() {
        "spec:{parentRef:{group:s resource:s namespace:s name:s}}"},
       {{"networking.k8s.io", "ServiceCIDR"},
        "spec:{cidrs:[]s} status:{conditions:[]" + std::string(kCondition) + "}"},
+      {{"", "Endpoints"},
+       "subsets:[]{addresses:[]" + address + " notReadyAddresses:[]" + address +
+           " ports:[]{name:s port:i protocol:s appProtocol:s}}"},
+      {{"coordination.k8s.io", "Lease"},
+       "spec:{holderIdentity:s leaseDurationSeconds:i acquireTime:u renewTime:u "
+       "leaseTransitions:i strategy:s preferredHolder:s}"},
       {{"", "ConfigMap"}, "data:m binaryData:m immutable:b"},
   };
   Schemas out;
@@ -147,9 +155,11 @@ Schemas make_schemas() {
 }
 
 constexpr std::pair<std::string_view, Schema::Type> kScalars[] = {
-    {"any", Schema::Type::Any},       {"s", Schema::Type::String},    {"i", Schema::Type::Integer},
-    {"b", Schema::Type::Boolean},     {"t", Schema::Type::Time},      {"q", Schema::Type::Quantity},
-    {"x", Schema::Type::IntOrString}, {"m", Schema::Type::StringMap},
+    {"any", Schema::Type::Any},     {"s", Schema::Type::String},
+    {"i", Schema::Type::Integer},   {"b", Schema::Type::Boolean},
+    {"t", Schema::Type::Time},      {"q", Schema::Type::Quantity},
+    {"u", Schema::Type::MicroTime}, {"x", Schema::Type::IntOrString},
+    {"m", Schema::Type::StringMap},
 };
 
 std::string_view expected_text(Schema::Type type) {
@@ -164,6 +174,8 @@ std::string_view expected_text(Schema::Type type) {
       return "true or false";
     case Schema::Type::Time:
       return "an RFC 3339 time";
+    case Schema::Type::MicroTime:
+      return "an RFC 3339 time with six digits after the second";
     case Schema::Type::Quantity:
       return "a quantity";
     case Schema::Type::IntOrString:
@@ -191,6 +203,16 @@ bool is_time(const value& v) {
   return v.is_string() && parse_rfc3339({v.get_string().data(), v.get_string().size()}).has_value();
 }
 
+// Go clients refuse any other number of digits.
+bool is_micro_time(const value& v) {
+  if (!is_time(v)) return false;
+  const std::string_view text = v.get_string();
+  const auto point = text.find('.');
+  if (point == std::string_view::npos) return false;
+  const auto end = text.find_first_not_of("0123456789", point + 1);
+  return end != std::string_view::npos && end - point - 1 == 6;
+}
+
 bool has_type(const value& v, Schema::Type type) {
   switch (type) {
     case Schema::Type::Any:
@@ -203,6 +225,8 @@ bool has_type(const value& v, Schema::Type type) {
       return v.is_bool();
     case Schema::Type::Time:
       return is_time(v);
+    case Schema::Type::MicroTime:
+      return is_micro_time(v);
     case Schema::Type::Quantity:
       return v.is_string() || v.is_number();
     case Schema::Type::IntOrString:
@@ -317,6 +341,7 @@ boost::json::object Schema::to_openapi() const {
     case Type::Boolean:
       return {{"type", "boolean"}};
     case Type::Time:
+    case Type::MicroTime:
       return {{"type", "string"}, {"format", "date-time"}};
     case Type::Quantity:
       return {{"type", "string"}};

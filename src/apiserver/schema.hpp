@@ -1,7 +1,8 @@
 // The fields of a kind as a value: what JSON decoding accepts, which fields are unknown, and what
 // OpenAPI says. Each schema is one text parsed once:
 //
-//   object  {name:type other:type}      string s   integer i   boolean b   RFC 3339 time t quantity
+//   object  {name:type other:type}      string s   integer i   boolean b   RFC 3339 time t, with
+//   microseconds u   quantity
 //   q list    []type                      int-or-string x        map of strings m anything any
 //
 // Pure; a schema text that does not parse is a broken invariant.
@@ -26,6 +27,7 @@ class Schema {
     Integer,
     Boolean,
     Time,
+    MicroTime,
     Quantity,
     IntOrString,
     StringMap,

@@ -1,14 +1,44 @@
 // The kinds whose rules fit on a page: ConfigMap, IPAddress, ServiceCIDR (spec 4.9).
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <set>
 
 #include "apiserver/kind_strategy.hpp"
 #include "base/ip.hpp"
+#include "base/text.hpp"
 
 namespace fairlead::apiserver {
 namespace {
 
 // ---- ConfigMap
+
+constexpr std::size_t kMostBytes = 1024 * 1024;  // of a ConfigMap's values
+
+std::vector<std::string> key_errors(std::string_view key) {
+  std::vector<std::string> out;
+  if (key.size() > 253) out.emplace_back("must be no more than 253 characters");
+  const bool known = !key.empty() && std::ranges::all_of(key, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+  });
+  if (!known) {
+    out.emplace_back(
+        "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
+        "'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
+        "'[-._a-zA-Z0-9]+')");
+  }
+  if (key == "." || key.starts_with("..")) out.emplace_back("must not be '.' or start with '..'");
+  return out;
+}
+
+// What a value counts; binary ones are base64.
+std::size_t bytes_of(std::string_view part, std::string_view text, const std::string& field,
+                     FieldErrors& errors) {
+  if (part == "data") return text.size();
+  const auto decoded = base64_decode(text);
+  if (!decoded) errors.push_back(invalid(field, text, "must be base64"));
+  return decoded ? decoded->size() : 0;
+}
 
 class ConfigMapStrategy final : public KindStrategy {
  public:
@@ -22,17 +52,39 @@ class ConfigMapStrategy final : public KindStrategy {
                      {{.name = "Name", .format = "name"},
                       {.name = "Data", .type = "integer"},
                       {.name = "Age"}}) {}
-  FieldErrors validate_update(const RequestContext&, const Document& old,
-                              const Document& map) const override {
-    const bool frozen = bool_at(old, "immutable").value_or(false);
-    const auto data = [](const Document& d) {
-      const auto* held = d.if_contains("data");
-      return held == nullptr ? boost::json::value() : *held;
-    };
-    if (frozen && (data(old) != data(map) || !bool_at(map, "immutable").value_or(false))) {
-      return {forbidden("data", "field is immutable when `immutable` is set")};
+  FieldErrors validate_create(const RequestContext&, const Document& map) const override {
+    FieldErrors errors;
+    std::size_t bytes = 0;
+    for (const std::string_view part : {"data", "binaryData"}) {
+      const Document* held = object_at(map, part);
+      if (held == nullptr) continue;
+      for (const auto& member : *held) {
+        const std::string field = fmt::format("{}[{}]", part, std::string_view(member.key()));
+        for (std::string& why : key_errors(member.key()))
+          errors.push_back(invalid(field, std::string_view(member.key()), std::move(why)));
+        bytes += bytes_of(part, member.value().get_string(), field, errors);
+        const Document* other = part == "data" ? object_at(map, "binaryData") : nullptr;
+        if (other != nullptr && other->contains(member.key()))
+          errors.push_back(invalid(field, std::string_view(member.key()),
+                                   "duplicate of key present in binaryData"));
+      }
     }
-    return {};
+    if (bytes > kMostBytes) errors.push_back(too_long("", kMostBytes));
+    return errors;
+  }
+  FieldErrors validate_update(const RequestContext& context, const Document& old,
+                              const Document& map) const override {
+    FieldErrors errors = validate_create(context, map);
+    if (!bool_at(old, "immutable").value_or(false)) return errors;
+    constexpr std::string_view kWhy = "field is immutable when `immutable` is set";
+    if (!bool_at(map, "immutable").value_or(false))
+      errors.push_back(forbidden("immutable", std::string(kWhy)));
+    for (const std::string_view part : {"data", "binaryData"}) {
+      const Document none, *before = object_at(old, part), *now = object_at(map, part);
+      if ((before == nullptr ? none : *before) != (now == nullptr ? none : *now))
+        errors.push_back(forbidden(std::string(part), std::string(kWhy)));
+    }
+    return errors;
   }
   boost::json::array table_cells(const Document& map, WallTime now) const override {
     const Document *data = object_at(map, "data"), *binary = object_at(map, "binaryData");

@@ -56,7 +56,8 @@ struct ResourceInfo {
   std::vector<std::string> verbs = {"create", "delete", "deletecollection", "get",
                                     "list",   "patch",  "update",           "watch"};
   std::vector<Subresource> subresources = {};
-  std::string storage_prefix;  // "/registry/services/specs/": ends with '/'; then NS/NAME or NAME
+  std::string storage_prefix;    // "/registry/services/specs/": ends with '/'; then NS/NAME or NAME
+  std::string deprecation = {};  // what a Warning header says with every answer; empty = nothing
 
   std::string api_version() const;  // "v1", "discovery.k8s.io/v1"
   Qualified qualified_resource() const { return {.group = group, .resource = resource}; }

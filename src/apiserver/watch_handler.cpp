@@ -58,9 +58,10 @@ class Stream {
   Stream(io::HttpExchange* exchange, const Strategy& strategy, View view, const Clock& clock)
       : exchange_(exchange), clock_(clock), encoder_(strategy, std::move(view)) {}
 
-  io::Task<bool> open(std::string type) {
+  io::Task<bool> open(std::string type, std::string deprecation) {
     io::HttpHeaders headers{{"Content-Type", std::move(type)},
                             {"Cache-Control", "no-cache, private"}};
+    if (!deprecation.empty()) headers.push_back(warning_header(deprecation));
     co_return (co_await exchange_->start_stream(200, std::move(headers))).has_value();
   }
   // False: the peer is gone.
@@ -157,7 +158,8 @@ io::Task<ApiResult<void>> ResourceHandler::watch(ResourceCall call, io::HttpExch
                   .bookmarks = options->allow_bookmarks};
   ObjectCache& cache = call.resource->cache;
   Stream stream(exchange, call.resource->strategy, *view, clock_);
-  if (!co_await stream.open(stream_type(view->representation))) co_return ApiResult<void>();
+  if (!co_await stream.open(stream_type(view->representation), call.resource->info().deprecation))
+    co_return ApiResult<void>();
 
   if (start.at_least > cache.revision() &&
       !co_await cache.wait_for(start.at_least, std::chrono::steady_clock::now() + kFreshnessWait)) {

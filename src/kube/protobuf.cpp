@@ -6,8 +6,10 @@
 #include <boost/json/value.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "base/clock.hpp"
+#include "base/text.hpp"
 #include "kube/protobuf_schema.hpp"
 
 namespace fairlead::kube {
@@ -112,7 +114,7 @@ Result<Parts> parts_of(std::string_view bytes) {
 }
 
 // Null: the zero time, which Go prints as null.
-Result<value> time_value(std::string_view bytes) {
+Result<value> time_value(std::string_view bytes, int fraction_digits) {
   FAIRLEAD_TRY(parts, parts_of(bytes));
   if (bytes.empty()) return value(nullptr);
   const auto seconds = static_cast<std::int64_t>(parts.varints[1]);
@@ -124,7 +126,13 @@ Result<value> time_value(std::string_view bytes) {
     return make_error(ErrorCode::BadRequest, "protobuf: time of {} seconds is out of range",
                       seconds);
   }
-  return value(text_of(format_rfc3339(WallTime(std::chrono::seconds(seconds)))));
+  const std::uint64_t nanoseconds = fraction_digits == 0 ? 0 : parts.varints[2];
+  if (nanoseconds >= 1'000'000'000) {
+    return make_error(ErrorCode::BadRequest, "protobuf: time with {} nanoseconds", nanoseconds);
+  }
+  const auto time = WallTime(std::chrono::seconds(seconds)) +
+                    std::chrono::nanoseconds(static_cast<std::int64_t>(nanoseconds));
+  return value(text_of(format_rfc3339(time, fraction_digits)));
 }
 
 Result<value> int_or_string_value(std::string_view bytes) {
@@ -163,6 +171,11 @@ bool is_empty(const value& v) {
 
 bool is_varint(ProtoType type) { return type == ProtoType::Bool || type == ProtoType::Integer; }
 
+bool is_map(ProtoType type) {
+  return type == ProtoType::StringMap || type == ProtoType::BytesMap ||
+         type == ProtoType::QuantityMap;
+}
+
 Result<value> single_value(const ProtoField& schema, const WireField& field) {
   if (field.is_bytes == is_varint(schema.type)) {
     return make_error(ErrorCode::BadRequest, "protobuf: field {} has the wrong wire type",
@@ -176,7 +189,9 @@ Result<value> single_value(const ProtoField& schema, const WireField& field) {
     case ProtoType::Integer:
       return value(static_cast<std::int64_t>(field.varint));
     case ProtoType::Time:
-      return time_value(field.bytes);
+      return time_value(field.bytes, 0);
+    case ProtoType::MicroTime:
+      return time_value(field.bytes, 6);
     case ProtoType::IntOrString:
       return int_or_string_value(field.bytes);
     case ProtoType::Quantity:
@@ -186,6 +201,7 @@ Result<value> single_value(const ProtoField& schema, const WireField& field) {
       return value(std::move(inner));
     }
     case ProtoType::StringMap:
+    case ProtoType::BytesMap:
     case ProtoType::QuantityMap:
     case ProtoType::Skipped:
     case ProtoType::Refused:
@@ -200,6 +216,10 @@ Result<void> add_map_entry(const ProtoField& schema, std::string_view bytes, obj
   if (schema.type == ProtoType::QuantityMap) {
     FAIRLEAD_TRY(quantity, quantity_value(parts.texts[2]));
     entry = std::move(quantity);
+  } else if (schema.type == ProtoType::BytesMap) {
+    const std::string_view bytes_held = parts.texts[2];
+    entry = text_of(base64_encode(
+        std::span(reinterpret_cast<const std::uint8_t*>(bytes_held.data()), bytes_held.size())));
   }
   value& map = out[schema.name];
   if (!map.is_object()) map = object();
@@ -214,7 +234,11 @@ Result<void> add_field(const ProtoField& schema, const WireField& field, object&
     return make_error(ErrorCode::Unsupported,
                       "protobuf: field {} is not supported, send it as JSON", schema.name);
   }
-  if (schema.type == ProtoType::StringMap || schema.type == ProtoType::QuantityMap) {
+  if (is_map(schema.type)) {
+    if (!field.is_bytes) {
+      return make_error(ErrorCode::BadRequest, "protobuf: field {} has the wrong wire type",
+                        schema.name);
+    }
     return add_map_entry(schema, field.bytes, out);
   }
   FAIRLEAD_TRY(decoded, single_value(schema, field));
@@ -253,7 +277,7 @@ Result<std::string> protobuf_to_json(std::string_view body) {
   FAIRLEAD_TRY(type, parts_of(envelope.texts[1]));
   const std::string_view api_version = type.texts[1];
   const std::string_view kind = type.texts[2];
-  const ProtoMessage* message = proto_message_of(kind);
+  const ProtoMessage* message = proto_message_of(api_version, kind);
   if (message == nullptr) {
     return make_error(ErrorCode::Unsupported,
                       "protobuf: kind \"{}\" is not supported, send it as JSON", kind);

@@ -13,9 +13,11 @@ enum class ProtoType : std::uint8_t {
   Bool,
   Integer,      // int32 and int64: plain varints
   Time,         // {1 seconds, 2 nanos} -> RFC 3339
+  MicroTime,    // the same with six digits after the second
   IntOrString,  // {1 type, 2 intVal, 3 strVal}
   Quantity,     // {1 string}
   StringMap,    // repeated {1 key, 2 value}
+  BytesMap,     // repeated {1 key, 2 bytes} -> base64
   QuantityMap,  // repeated {1 key, 2 Quantity}
   Message,
   Skipped,  // known and of no use to the server
@@ -37,8 +39,8 @@ struct ProtoMessage {
   std::span<const ProtoField> fields;
 };
 
-// Null for kinds that are not read from protobuf. `kind` is enough: the kinds served have distinct
-// names.
-const ProtoMessage* proto_message_of(std::string_view kind);
+// Null for kinds that are not read from protobuf. Only Event is one kind in v1 and another
+// elsewhere; of the others `kind` is enough.
+const ProtoMessage* proto_message_of(std::string_view api_version, std::string_view kind);
 
 }  // namespace fairlead::kube

@@ -102,5 +102,81 @@ TEST_P(KindsTest, EventsAreSeenWhereverPeopleLook) {
   EXPECT_EQ(ok({"get", "events.events.k8s.io"}), "");
 }
 
+constexpr std::string_view kLease = R"(
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: leader}
+spec: {holderIdentity: one, leaseDurationSeconds: 15, renewTime: "2026-01-01T00:00:00.000001Z"}
+)";
+
+TEST_P(KindsTest, LeasesChangeHands) {
+  io::Child watching = start_kubectl(
+      {"get", "leases", "--watch", "-o", "jsonpath={.spec.holderIdentity};"}, "watch.out");
+  EXPECT_THAT(ok({"apply", "-f", "-"}, kLease),
+              HasSubstr("lease.coordination.k8s.io/leader created"));
+  EXPECT_TRUE(shows("watch.out", "one;")) << folder_.read("watch.out");
+  EXPECT_THAT(ok({"apply", "-f", "-"}, kLease), HasSubstr("leader unchanged"));
+  const std::string held = ok({"get", "lease", "leader", "-o", "yaml"});
+  ok({"patch", "lease", "leader", "--type=merge", "-p", R"({"spec":{"holderIdentity":"two"}})"});
+  EXPECT_TRUE(shows("watch.out", "two;")) << folder_.read("watch.out");
+  EXPECT_THAT(refused({"replace", "-f", "-"}, held), HasSubstr("the object has been modified"));
+  EXPECT_THAT(ok({"get", "leases"}), ContainsRegex("^NAME +HOLDER +AGE\nleader +two +[0-9]+s\n$"));
+  EXPECT_THAT(ok({"describe", "lease", "leader"}),
+              ContainsRegex("Renew Time: +2026-01-01T00:00:00.000001Z\n"));
+  EXPECT_THAT(refused({"patch", "lease", "leader", "--type=merge", "-p",
+                       R"({"spec":{"leaseDurationSeconds":0}})"}),
+              HasSubstr("spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"));
+  EXPECT_THAT(ok({"delete", "lease", "leader"}), HasSubstr("\"leader\" deleted"));
+}
+
+TEST_P(KindsTest, ConfigMapsAreMadeChangedAndFrozen) {
+  io::Child watching = start_kubectl({"get", "configmaps", "--watch"}, "watch.out");
+  ok({"create", "configmap", "settings", "--from-literal=color=blue", "--from-literal=size=9"});
+  EXPECT_TRUE(shows("watch.out", "settings   2 ")) << folder_.read("watch.out");
+  EXPECT_THAT(ok({"get", "cm", "settings"}),
+              ContainsRegex("^NAME +DATA +AGE\nsettings +2 +[0-9]+s\n$"));
+  EXPECT_THAT(ok({"describe", "configmap", "settings"}), ContainsRegex("color:\n----\nblue\n"));
+  EXPECT_THAT(refused({"create", "configmap", "bad", "--from-literal=color=blue", "-o", "name",
+                       "--namespace", "nowhere"}),
+              HasSubstr("namespaces \"nowhere\" not found"));
+  EXPECT_THAT(refused({"patch", "configmap", "settings", "-p", R"({"data":{"a/b":"c"}})"}),
+              HasSubstr("data[a/b]: Invalid value: \"a/b\": a valid config key"));
+  ok({"patch", "configmap", "settings", "-p", R"({"immutable":true})"});
+  EXPECT_THAT(refused({"patch", "configmap", "settings", "-p", R"({"data":{"color":"red"}})"}),
+              HasSubstr("data: Forbidden: field is immutable when `immutable` is set"));
+  EXPECT_THAT(ok({"delete", "configmap", "settings"}), HasSubstr("\"settings\" deleted"));
+}
+
+constexpr std::string_view kEndpoints = R"(
+apiVersion: v1
+kind: Endpoints
+metadata: {name: db}
+subsets:
+- addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.2}]
+  notReadyAddresses: [{ip: 10.0.0.3}]
+  ports: [{name: sql, port: 5432, protocol: TCP}]
+)";
+
+TEST_P(KindsTest, EndpointsOfAServiceWithoutSelectorAreWrittenByHand) {
+  io::Child watching = start_kubectl({"get", "endpoints", "--watch", "-o", "name"}, "watch.out");
+  EXPECT_THAT(ok({"apply", "-f", "-"}, kEndpoints), HasSubstr("endpoints/db created"));
+  EXPECT_TRUE(shows("watch.out", "endpoints/db")) << folder_.read("watch.out");
+  EXPECT_THAT(ok({"apply", "-f", "-"}, kEndpoints), HasSubstr("endpoints/db unchanged"));
+  EXPECT_THAT(ok({"get", "ep"}),
+              AllOf(ContainsRegex("^NAME +ENDPOINTS +AGE\ndb +10.0.0.1:5432,10.0.0.2:5432 +"),
+                    ContainsRegex("\nkubernetes +192.0.2.1:[0-9]+ +")));
+  EXPECT_THAT(kubectl({"get", "ep", "db"}).err, HasSubstr("v1 Endpoints is deprecated in v1.33+"));
+  EXPECT_THAT(ok({"describe", "endpoints", "db"}),
+              AllOf(ContainsRegex("NotReadyAddresses: +10.0.0.3\n"), HasSubstr("sql   5432  TCP")));
+  EXPECT_THAT(ok({"get", "endpoints", "kubernetes", "-o", "jsonpath={.subsets[0].ports[0].name}"}),
+              "https");
+  EXPECT_THAT(
+      refused({"patch", "endpoints", "db", "--type=json", "-p",
+               R"([{"op":"replace","path":"/subsets/0/addresses/1/ip","value":"127.0.0.1"}])"}),
+      HasSubstr("subsets[0].addresses[1].ip: Invalid value: \"127.0.0.1\": may not be in "
+                "the loopback range"));
+  EXPECT_THAT(ok({"delete", "endpoints", "db"}), HasSubstr("endpoints \"db\" deleted"));
+}
+
 }  // namespace
 }  // namespace fairlead::api_test

@@ -92,8 +92,9 @@ TEST(OpenApi, EveryKindSaysItsFieldsAndThatTheServerChecksThem) {
       EXPECT_TRUE(properties.contains("metadata") && properties.contains("kind")) << name;
     }
   }
-  EXPECT_THAT(paths, ElementsAre("api/v1", "apis/discovery.k8s.io/v1", "apis/events.k8s.io/v1",
-                                 "apis/networking.k8s.io/v1"));
+  EXPECT_THAT(paths,
+              ElementsAre("api/v1", "apis/coordination.k8s.io/v1", "apis/discovery.k8s.io/v1",
+                          "apis/events.k8s.io/v1", "apis/networking.k8s.io/v1"));
   std::vector<std::string> expected;
   for (const auto& strategy : strategies) {
     const ResourceInfo& info = strategy->info();
@@ -191,6 +192,50 @@ TEST_F(Kinds, ManifestsAreRefusedByFieldAndReason) {
        R"({"involvedObject":{"namespace":"other"}})",
        {"FieldValueInvalid involvedObject.namespace"}},
       {"event of the cluster", "events", R"({"involvedObject":{"kind":"Node","name":"n"}})", {}},
+      {"endpoints",
+       "endpoints",
+       R"({"subsets":[{"addresses":[{"ip":"10.0.0.1","nodeName":"n.example"}],"ports":[{"port":80}]},
+          {"notReadyAddresses":[{"ip":"fd00::1","hostname":"h"}]}]})",
+       {}},
+      {"empty subset", "endpoints", R"({"subsets":[{}]})", {"FieldValueRequired subsets[0]"}},
+      {"endpoints' addresses",
+       "endpoints",
+       R"({"subsets":[{"addresses":[{},{"ip":"127.0.0.1"},{"ip":"169.254.0.1"},{"ip":"10.0.0.1",
+          "hostname":"A_","nodeName":"N"}],"notReadyAddresses":[{"ip":"0.0.0.0"},{"ip":"224.0.0.1"}]}]})",
+       {"FieldValueInvalid subsets[0].addresses[0].ip",
+        "FieldValueInvalid subsets[0].addresses[1].ip",
+        "FieldValueInvalid subsets[0].addresses[2].ip",
+        "FieldValueInvalid subsets[0].addresses[3].hostname",
+        "FieldValueInvalid subsets[0].addresses[3].nodeName",
+        "FieldValueInvalid subsets[0].notReadyAddresses[0].ip",
+        "FieldValueInvalid subsets[0].notReadyAddresses[1].ip"}},
+      {"endpoints' ports",
+       "endpoints",
+       R"({"subsets":[{"addresses":[{"ip":"10.0.0.1"}],"ports":[{"port":0},
+          {"name":"A_","port":1,"protocol":"ICMP","appProtocol":"a b"}]}]})",
+       {"FieldValueRequired subsets[0].ports[0].name", "FieldValueInvalid subsets[0].ports[0].port",
+        "FieldValueInvalid subsets[0].ports[1].name",
+        "FieldValueNotSupported subsets[0].ports[1].protocol",
+        "FieldValueInvalid subsets[0].ports[1].appProtocol"}},
+      {"lease",
+       "leases",
+       R"({"spec":{"holderIdentity":"a","leaseDurationSeconds":15,
+          "renewTime":"2026-01-01T00:00:00.000001Z","leaseTransitions":0}})",
+       {}},
+      {"lease of no time",
+       "leases",
+       R"({"spec":{"leaseDurationSeconds":0,"leaseTransitions":-1}})",
+       {"FieldValueInvalid spec.leaseDurationSeconds", "FieldValueInvalid spec.leaseTransitions"}},
+      {"lease renewed on the second",
+       "leases",
+       R"({"spec":{"renewTime":"2026-01-01T00:00:00Z"}})",
+       {"400 spec.renewTime: expected an RFC 3339 time with six digits after the second"}},
+      {"map", "configmaps", R"({"data":{"a.b":"1","C_d-9":""},"binaryData":{"e":"AAE="}})", {}},
+      {"map's keys",
+       "configmaps",
+       R"({"data":{"a/b":"","..x":"","e":""},"binaryData":{"e":"","f":"#"}})",
+       {"FieldValueInvalid data[a/b]", "FieldValueInvalid data[..x]", "FieldValueInvalid data[e]",
+        "FieldValueInvalid binaryData[f]"}},
       {"address without owner",
        "ipaddresses",
        R"({"metadata":{"name":"10.0.0.1"}})",
@@ -261,6 +306,11 @@ TEST_F(Kinds, UpdatesLeaveAloneWhatIsFixed) {
        R"({"immutable":true,"data":{"a":"b"}})",
        R"({"data":{"a":"c"}})",
        {"FieldValueForbidden data"}},
+      {"frozen map thawed",
+       "configmaps",
+       R"({"immutable":true,"binaryData":{"a":"AA=="}})",
+       R"({"immutable":false,"binaryData":{"a":"AAA="}})",
+       {"FieldValueForbidden immutable", "FieldValueForbidden binaryData"}},
       {"owner of an address",
        "ipaddresses",
        R"({"metadata":{"name":"10.0.0.1"},"spec":{"parentRef":{"resource":"services","name":"x"}}})",
@@ -347,6 +397,31 @@ TEST_F(Kinds, SlicesOfOldClientsNameNodeAndZoneAsTopology) {
     {"addresses": ["10.0.0.2"]}]})"));
 }
 
+TEST_F(Kinds, WhoWritesALeaseHasReadIt) {
+  constexpr std::string_view kLease = R"({"metadata":{"name":"l"},"spec":{"holderIdentity":"a",
+    "strategy":"OldestEmulationVersion","preferredHolder":"b"}})";
+  const auto made = put("leases", "l", parse_document(kLease));
+  ASSERT_TRUE(made) << "PUT creates";
+  EXPECT_EQ(made->object.at("spec"), parse_document(R"({"holderIdentity":"a"})"));
+  EXPECT_THAT(refusals(put("leases", "l", parse_document(kLease))),
+              ElementsAre("FieldValueInvalid metadata.resourceVersion"));
+  Document renewed = made->object;
+  ensure_object(renewed, "metadata")["resourceVersion"] = std::to_string(made->revision);
+  ensure_object(renewed, "spec")["holderIdentity"] = "";
+  EXPECT_TRUE(put("leases", "l", renewed)) << "a leader that leaves says so";
+  ensure_object(renewed, "spec")["holderIdentity"] = "b";
+  const auto late = put("leases", "l", renewed);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, 409U);
+}
+
+TEST_F(Kinds, AMapIsNoLargerThanAMegabyte) {
+  const std::string half(600 * 1024, 'a');
+  const Document map{{"metadata", Document{{"name", "m"}}},
+                     {"data", Document{{"a", half}, {"b", half}}}};
+  EXPECT_THAT(refusals(create("configmaps", map)), ElementsAre(testing::HasSubstr("1048576")));
+}
+
 // Cells after the name; the age is that of an object made 90 s ago.
 TEST_F(Kinds, TablesSayWhatPeopleLookFor) {
   struct Case {
@@ -390,6 +465,16 @@ TEST_F(Kinds, TablesSayWhatPeopleLookFor) {
        R"(["x","IPv4","80,*","10.0.0.1,10.0.0.2,10.0.0.3 + 1 more...","90s"])"},
       {"endpointslices", R"({"addressType":"IPv6"})", R"(["x","IPv6","<unset>","<unset>","90s"])"},
       {"configmaps", R"({"data":{"a":"1","b":"2"},"binaryData":{"c":""}})", R"(["x",3,"90s"])"},
+      {"endpoints", R"({"subsets":[
+          {"addresses":[{"ip":"10.0.0.1"},{"ip":"10.0.0.2"}],"ports":[{"port":80},{"port":81}]},
+          {"notReadyAddresses":[{"ip":"10.0.0.3"}],"ports":[{"port":80}]}]})",
+       R"(["x","10.0.0.1:80,10.0.0.2:80,10.0.0.1:81 + 1 more...","90s"])"},
+      {"endpoints", R"({"subsets":[{"addresses":[{"ip":"fd00::1"}],"ports":[{"port":80}]},
+          {"addresses":[{"ip":"fd00::2"}]}]})",
+       R"(["x","[fd00::1]:80,fd00::2","90s"])"},
+      {"endpoints", R"({"subsets":[{"notReadyAddresses":[{"ip":"10.0.0.3"}]}]})",
+       R"(["x","<none>","90s"])"},
+      {"leases", R"({"spec":{"holderIdentity":"a_1"}})", R"(["x","a_1","90s"])"},
       {"ipaddresses",
        R"({"spec":{"parentRef":{"resource":"services","namespace":"a","name":"b"}}})",
        R"(["x","services/a/b","90s"])"},

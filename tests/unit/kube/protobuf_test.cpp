@@ -94,5 +94,58 @@ TEST(Protobuf, PresenceOfPointersIsKept) {
           R"({"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"orphanDependents":false})"));
 }
 
+// Made by hand from the field numbers of the API's generated.proto.
+TEST(Protobuf, TheKindsAroundServicesBecomeTheirJson) {
+  struct Case {
+    std::string_view name, hex, json;
+  };
+  const Case cases[] = {
+      {"ConfigMap",
+       "6b3873000a0f0a0276311209436f6e6669674d617012180a030a017812060a01611201621a070a01"
+       "63120200ff2000",
+       R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"},"data":{"a":"b"},
+          "binaryData":{"c":"AP8="},"immutable":false})"},
+      {"Lease",
+       "6b3873000a1f0a16636f6f7264696e6174696f6e2e6b38732e696f2f763112054c6561736512180a"
+       "030a017812110a00100f220b0880e2cfaa06108094ef3a",
+       R"({"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"x"},
+          "spec":{"holderIdentity":"","leaseDurationSeconds":15,
+          "renewTime":"2023-11-14T22:13:20.123456Z"}})"},
+      {"Event of v1",
+       "6b3873000a0b0a02763112054576656e7412300a030a017812080a03506f641a01701a017222016d"
+       "2a030a016332060880e2cfaa063a0040024a064e6f726d616c5200",
+       R"({"apiVersion":"v1","kind":"Event","metadata":{"name":"x"},"reason":"r","message":"m",
+          "involvedObject":{"kind":"Pod","name":"p"},"source":{"component":"c"},"count":2,
+          "firstTimestamp":"2023-11-14T22:13:20Z","type":"Normal"})"},
+      {"Event of events.k8s.io",
+       "6b3873000a190a106576656e74732e6b38732e696f2f763112054576656e7412370a030a0178120b"
+       "0880e2cfaa06108094ef3a220272632a0272693201613a017242080a03506f641a017052016e5a06"
+       "4e6f726d616c6200",
+       R"({"apiVersion":"events.k8s.io/v1","kind":"Event","metadata":{"name":"x"},
+          "eventTime":"2023-11-14T22:13:20.123456Z","reportingController":"rc",
+          "reportingInstance":"ri","action":"a","reason":"r","note":"n","type":"Normal",
+          "regarding":{"kind":"Pod","name":"p"}})"},
+      {"Endpoints",
+       "6b3873000a0f0a0276311209456e64706f696e747312200a030a017812190a0c0a0831302e302e30"
+       "2e311a001a090a0010501a03544350",
+       R"({"apiVersion":"v1","kind":"Endpoints","metadata":{"name":"x"},"subsets":[
+          {"addresses":[{"ip":"10.0.0.1"}],"ports":[{"port":80,"protocol":"TCP"}]}]})"},
+  };
+  for (const Case& c : cases) {
+    const auto json = protobuf_to_json(from_hex(c.hex));
+    ASSERT_TRUE(json) << c.name << ": " << json.error().message;
+    EXPECT_EQ(boost::json::parse(*json), boost::json::parse(c.json)) << c.name;
+  }
+}
+
+TEST(Protobuf, MoreThanASecondOfNanosecondsIsAnError) {
+  // renewTime {1 seconds, 2 nanos} = {1, 10^9}
+  const auto lease =
+      protobuf_to_json(from_hex("6b3873000a0b0a02763112054c65617365120c120a22080801108094ebdc03"));
+  ASSERT_FALSE(lease);
+  EXPECT_EQ(lease.error(),
+            make_error(ErrorCode::BadRequest, "protobuf: time with 1000000000 nanoseconds"));
+}
+
 }  // namespace
 }  // namespace fairlead::kube
