@@ -5,6 +5,7 @@
 #include "client/event_recorder.hpp"
 #include "client/informer.hpp"
 #include "client/reflector.hpp"
+#include "controllers/endpoints_controller.hpp"
 #include "controllers/endpointslice_controller.hpp"
 
 namespace fairlead::controllers {
@@ -26,6 +27,7 @@ struct Controllers::Impl {
         pods(config.client),
         nodes(config.client),
         slices(config.client),
+        endpoints(config.client),
         events(executor, {.client = config.client,
                           .series = {.reporter = {.controller = "fairlead-controller",
                                                   .instance = config.instance}},
@@ -36,6 +38,11 @@ struct Controllers::Impl {
                                    .pods = &pods.store,
                                    .nodes = &nodes.store,
                                    .slices = &slices.store}),
+        endpoints_kept(executor, {.client = config.client,
+                                  .clock = config.clock,
+                                  .services = &services.store,
+                                  .pods = &pods.store,
+                                  .endpoints = &endpoints.store}),
         tasks(executor, "controllers") {
     if (config.load_balancer.pools.empty()) return;
     load_balancer.emplace(executor, LoadBalancerController::Config{.client = config.client,
@@ -49,8 +56,10 @@ struct Controllers::Impl {
   Informer<kube::Pod> pods;
   Informer<kube::Node> nodes;
   Informer<kube::EndpointSlice> slices;
+  Informer<kube::Endpoints> endpoints;
   client::EventRecorder events;
   EndpointSliceController endpoint_slices;
+  EndpointsController endpoints_kept;
   std::optional<LoadBalancerController> load_balancer;
   io::TaskGroup tasks;
 };
@@ -64,7 +73,9 @@ void Controllers::start() {
   impl_->tasks.spawn(impl_->pods.reflector.run());
   impl_->tasks.spawn(impl_->nodes.reflector.run());
   impl_->tasks.spawn(impl_->slices.reflector.run());
+  impl_->tasks.spawn(impl_->endpoints.reflector.run());
   impl_->tasks.spawn(impl_->endpoint_slices.run());
+  impl_->tasks.spawn(impl_->endpoints_kept.run());
   if (!impl_->load_balancer) return;
   impl_->tasks.spawn(impl_->events.run());
   impl_->tasks.spawn(impl_->load_balancer->run());

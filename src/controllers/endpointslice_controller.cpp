@@ -4,6 +4,7 @@
 
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "controllers/pod_changes.hpp"
 #include "kube/selector.hpp"
 
 namespace fairlead::controllers {
@@ -28,16 +29,6 @@ NamespacedName parse_key(const std::string& text) {
 std::string service_name_of(const EndpointSlice& slice) {
   const auto label = slice.metadata.labels.find(kube::label::kServiceName);
   return label == slice.metadata.labels.end() ? std::string() : label->second;
-}
-
-// Whether anything an endpoint is made of differs; a pod's other news (restarts, heartbeats) is
-// none of ours.
-bool matters(const Pod& a, const Pod& b) {
-  return a.metadata.labels != b.metadata.labels ||
-         a.metadata.deletion_timestamp != b.metadata.deletion_timestamp ||
-         a.metadata.uid != b.metadata.uid || a.phase != b.phase || a.pod_ip != b.pod_ip ||
-         a.pod_ips != b.pod_ips || a.node_name != b.node_name || a.hostname != b.hostname ||
-         a.subdomain != b.subdomain || kube::is_ready(a) != kube::is_ready(b);
 }
 
 // Pods of one namespace: keys are ordered by namespace first.
@@ -96,7 +87,7 @@ void EndpointSliceController::service_changed(const Service* before, const Servi
 }
 
 void EndpointSliceController::pod_changed(const Pod* before, const Pod* after) {
-  if (before != nullptr && after != nullptr && !matters(*before, *after)) return;
+  if (before != nullptr && after != nullptr && !matters_to_endpoints(*before, *after)) return;
   if (before != nullptr) mark_services_of(*before);
   if (after != nullptr) mark_services_of(*after);
 }

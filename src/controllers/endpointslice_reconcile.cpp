@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "controllers/target_port.hpp"
 #include "kube/selector.hpp"
 
 namespace fairlead::controllers {
@@ -79,28 +80,6 @@ std::vector<std::string> addresses_of(const Pod& pod, AddressType type) {
     if (address && address_type_of(address->family()) == type) out.push_back(address->to_string());
   }
   return out;
-}
-
-// A named target port is a container's port of that name and protocol; sidecars (restartable init
-// containers) count.
-std::optional<std::int32_t> resolve_target_port(const kube::ServicePort& port, const Pod& pod) {
-  if (const auto* number = std::get_if<std::int32_t>(&port.target_port)) return *number;
-  const std::string& name = std::get<std::string>(port.target_port);
-  const auto find_in = [&](const kube::Container& container) -> std::optional<std::int32_t> {
-    for (const kube::ContainerPort& candidate : container.ports) {
-      if (candidate.name == name && candidate.protocol == port.protocol)
-        return candidate.container_port;
-    }
-    return std::nullopt;
-  };
-  for (const kube::Container& container : pod.containers) {
-    if (const auto found = find_in(container)) return found;
-  }
-  for (const kube::Container& container : pod.init_containers) {
-    if (container.restart_policy != "Always") continue;
-    if (const auto found = find_in(container)) return found;
-  }
-  return std::nullopt;
 }
 
 PortList ports_for(const Service& service, const Pod& pod) {

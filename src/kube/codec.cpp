@@ -230,6 +230,24 @@ void read(const Cursor& c, EndpointSlice& out) {
   field(c, "ports", out.ports);
 }
 
+void read(const Cursor& c, EndpointAddress& out) {
+  field(c, "ip", out.ip);
+  field(c, "hostname", out.hostname);
+  field(c, "nodeName", out.node_name);
+  field(c, "targetRef", out.target_ref);
+}
+
+void read(const Cursor& c, EndpointSubset& out) {
+  field(c, "addresses", out.addresses);
+  field(c, "notReadyAddresses", out.not_ready_addresses);
+  field(c, "ports", out.ports);
+}
+
+void read(const Cursor& c, Endpoints& out) {
+  field(c, "metadata", out.metadata);
+  field(c, "subsets", out.subsets);
+}
+
 void read(const Cursor& c, ContainerPort& out) {
   field(c, "name", out.name);
   field(c, "containerPort", out.container_port);
@@ -501,6 +519,7 @@ Error Decoder::status(std::string_view json, unsigned http_status) {
   template Result<WatchEvent<T>> Decoder::watch_event<T>(std::string_view)
 FAIRLEAD_INSTANTIATE(Service);
 FAIRLEAD_INSTANTIATE(EndpointSlice);
+FAIRLEAD_INSTANTIATE(Endpoints);
 FAIRLEAD_INSTANTIATE(Pod);
 FAIRLEAD_INSTANTIATE(Node);
 FAIRLEAD_INSTANTIATE(Namespace);

@@ -28,6 +28,12 @@ struct KindOf<EndpointSlice> {
   static constexpr bool kNamespaced = true;
 };
 template <>
+struct KindOf<Endpoints> {
+  static constexpr std::string_view kKind = "Endpoints", kApiVersion = "v1",
+                                    kResource = "endpoints";
+  static constexpr bool kNamespaced = true;
+};
+template <>
 struct KindOf<Pod> {
   static constexpr std::string_view kKind = "Pod", kApiVersion = "v1", kResource = "pods";
   static constexpr bool kNamespaced = true;
@@ -98,6 +104,7 @@ class Decoder {
 // PUTs.
 std::string encode(const Service& object);
 std::string encode(const EndpointSlice& object);
+std::string encode(const Endpoints& object);
 std::string encode(const Pod& object);
 std::string encode(const Node& object);
 std::string encode(const Namespace& object);

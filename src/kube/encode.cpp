@@ -165,6 +165,27 @@ void write_names(JsonWriter& w, std::string_view name, const std::vector<std::st
   write_list(w, name, names, [&](const std::string& value) { w.member("name", value); });
 }
 
+void write_target(JsonWriter& w, const std::optional<ObjectReference>& target) {
+  if (!target) return;
+  w.key("targetRef");
+  w.begin_object();
+  w.member_unless_empty("kind", target->kind);
+  w.member_unless_empty("namespace", target->namespace_);
+  w.member_unless_empty("name", target->name);
+  w.member_unless_empty("uid", target->uid);
+  w.end_object();
+}
+
+void write_addresses(JsonWriter& w, std::string_view name,
+                     const std::vector<EndpointAddress>& addresses) {
+  write_list(w, name, addresses, [&](const EndpointAddress& address) {
+    w.member("ip", address.ip);
+    w.member_unless_empty("hostname", address.hostname);
+    if (address.node_name) w.member("nodeName", *address.node_name);
+    write_target(w, address.target_ref);
+  });
+}
+
 void write_endpoint(JsonWriter& w, const Endpoint& e) {
   write_strings(w, "addresses", e.addresses);
   if (e.ready || e.serving || e.terminating) {
@@ -176,15 +197,7 @@ void write_endpoint(JsonWriter& w, const Endpoint& e) {
     w.end_object();
   }
   if (e.hostname) w.member("hostname", *e.hostname);
-  if (e.target_ref) {
-    w.key("targetRef");
-    w.begin_object();
-    w.member_unless_empty("kind", e.target_ref->kind);
-    w.member_unless_empty("namespace", e.target_ref->namespace_);
-    w.member_unless_empty("name", e.target_ref->name);
-    w.member_unless_empty("uid", e.target_ref->uid);
-    w.end_object();
-  }
+  write_target(w, e.target_ref);
   if (e.node_name) w.member("nodeName", *e.node_name);
   if (e.zone) w.member("zone", *e.zone);
   if (!e.zone_hints.empty() || !e.node_hints.empty()) {
@@ -343,6 +356,24 @@ std::string encode(const EndpointSlice& slice) {
     w.member("protocol", to_string(port.protocol));
     if (port.port) w.member("port", *port.port);
     if (port.app_protocol) w.member("appProtocol", *port.app_protocol);
+  });
+  w.end_object();
+  return w.take();
+}
+
+std::string encode(const Endpoints& endpoints) {
+  JsonWriter w;
+  begin<Endpoints>(w);
+  write_metadata(w, endpoints.metadata);
+  write_list(w, "subsets", endpoints.subsets, [&](const EndpointSubset& subset) {
+    write_addresses(w, "addresses", subset.addresses);
+    write_addresses(w, "notReadyAddresses", subset.not_ready_addresses);
+    write_list(w, "ports", subset.ports, [&](const EndpointPort& port) {
+      if (port.name) w.member("name", *port.name);
+      if (port.port) w.member("port", *port.port);
+      w.member("protocol", to_string(port.protocol));
+      if (port.app_protocol) w.member("appProtocol", *port.app_protocol);
+    });
   });
   w.end_object();
   return w.take();

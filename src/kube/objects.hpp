@@ -103,6 +103,25 @@ struct EndpointSlice {
   bool operator==(const EndpointSlice&) const = default;
 };
 
+// ---- core/v1 Endpoints: what EndpointSlices have replaced
+// ---------------------------------------------------------------------------
+struct EndpointAddress {
+  std::string ip, hostname;
+  std::optional<std::string> node_name;
+  std::optional<ObjectReference> target_ref;
+  bool operator==(const EndpointAddress&) const = default;
+};
+struct EndpointSubset {
+  std::vector<EndpointAddress> addresses, not_ready_addresses;
+  std::vector<EndpointPort> ports;
+  bool operator==(const EndpointSubset&) const = default;
+};
+struct Endpoints {
+  ObjectMeta metadata;
+  std::vector<EndpointSubset> subsets;
+  bool operator==(const Endpoints&) const = default;
+};
+
 // ---- core/v1 Pod
 // -------------------------------------------------------------------------------------------------
 struct ContainerPort {

@@ -1,0 +1,145 @@
+#include "controllers/endpoints_controller.hpp"
+
+#include "base/log.hpp"
+#include "controllers/endpoints_reconcile.hpp"
+#include "controllers/pod_changes.hpp"
+#include "kube/selector.hpp"
+
+namespace fairlead::controllers {
+namespace {
+
+using kube::Endpoints;
+using kube::NamespacedName;
+using kube::Pod;
+using kube::Service;
+
+NamespacedName key_of(const kube::ObjectMeta& meta) { return {meta.namespace_, meta.name}; }
+
+NamespacedName parse_key(const std::string& text) {
+  const auto slash = text.find('/');
+  return {text.substr(0, slash), text.substr(slash + 1)};
+}
+
+bool is_kept_here(const Endpoints& endpoints) {
+  const auto manager = endpoints.metadata.labels.find(kEndpointsManagedBy);
+  return manager != endpoints.metadata.labels.end() && manager->second == kEndpointsManager;
+}
+
+// The write was computed from a state that is no more.
+bool is_stale(const Error& error) {
+  return error.code == ErrorCode::Conflict || error.code == ErrorCode::AlreadyExists ||
+         error.code == ErrorCode::NotFound;
+}
+
+}  // namespace
+
+EndpointsController::EndpointsController(io::Executor executor, Config config)
+    : config_(config), wake_(std::move(executor)) {
+  config_.services->on_change(
+      [this](const Service* before, const Service* after) { service_changed(before, after); });
+  config_.pods->on_change(
+      [this](const Pod* before, const Pod* after) { pod_changed(before, after); });
+  config_.endpoints->on_change([this](const Endpoints* before, const Endpoints* after) {
+    endpoints_changed(before, after);
+  });
+  config_.services->on_synced([this] { wake_.notify(); });
+  config_.pods->on_synced([this] { wake_.notify(); });
+  config_.endpoints->on_synced([this] { wake_.notify(); });
+}
+
+void EndpointsController::mark(const NamespacedName& service) {
+  queue_.add(service.to_string(), config_.clock->mono());
+  wake_.notify();
+}
+
+void EndpointsController::mark_services_of(const Pod& pod) {
+  const auto& services = config_.services->all();
+  const std::string& namespace_ = pod.metadata.namespace_;
+  for (auto it = services.lower_bound({namespace_, ""});
+       it != services.end() && it->first.namespace_ == namespace_; ++it) {
+    if (it->second.selector.empty()) continue;
+    if (kube::LabelSelector::match_all(it->second.selector).matches(pod.metadata.labels))
+      mark(it->first);
+  }
+}
+
+void EndpointsController::service_changed(const Service* before, const Service* after) {
+  mark(key_of((after != nullptr ? after : before)->metadata));
+}
+
+void EndpointsController::pod_changed(const Pod* before, const Pod* after) {
+  if (before != nullptr && after != nullptr && !matters_to_endpoints(*before, *after)) return;
+  if (before != nullptr) mark_services_of(*before);
+  if (after != nullptr) mark_services_of(*after);
+}
+
+// Endpoints that somebody else wrote for no Service are left alone.
+void EndpointsController::endpoints_changed(const Endpoints* before, const Endpoints* after) {
+  const Endpoints& endpoints = *(after != nullptr ? after : before);
+  const NamespacedName key = key_of(endpoints.metadata);
+  if (is_kept_here(endpoints) || config_.services->get(key) != nullptr) mark(key);
+}
+
+bool EndpointsController::stores_synced() const {
+  return config_.services->has_synced() && config_.pods->has_synced() &&
+         config_.endpoints->has_synced();
+}
+
+io::Task<void> EndpointsController::run() {
+  while (!co_await io::cancelled()) {
+    if (!stores_synced()) {
+      co_await wake_.wait();
+      continue;
+    }
+    const auto key = queue_.take(config_.clock->mono());
+    if (!key) {
+      if (const auto due = queue_.next_due()) {
+        co_await wake_.wait_until(*due);
+      } else {
+        co_await wake_.wait();
+      }
+      continue;
+    }
+    const auto result = co_await sync(parse_key(*key));
+    if (result) {
+      queue_.succeeded(*key);
+    } else {
+      const auto delay = queue_.failed(*key, config_.clock->mono());
+      log::warning("endpoints not written, trying again",
+                   {{"service", *key}, {"error", result.error()}, {"in", format_duration(delay)}});
+    }
+  }
+}
+
+io::Task<Result<void>> EndpointsController::sync(NamespacedName key) {
+  const Service* service = config_.services->get(key);
+  const Endpoints* existing = config_.endpoints->get(key);
+  if (service == nullptr) {
+    if (existing == nullptr || existing->metadata.annotations.contains(kLeaderAnnotation))
+      co_return Result<void>{};
+    auto removed = co_await config_.client->remove_object<Endpoints>(key);
+    if (!removed && !is_stale(removed.error())) co_return std::move(removed).error();
+    co_return Result<void>{};
+  }
+  std::vector<const Pod*> pods;
+  const auto& all = config_.pods->all();
+  for (auto it = all.lower_bound({key.namespace_, ""});
+       it != all.end() && it->first.namespace_ == key.namespace_; ++it) {
+    pods.push_back(&it->second);
+  }
+  auto wanted = reconcile_endpoints(*service, pods, existing);
+  if (!wanted) co_return Result<void>{};
+  co_return co_await write(*std::move(wanted), existing != nullptr);
+}
+
+io::Task<Result<void>> EndpointsController::write(Endpoints endpoints, bool exists) {
+  const NamespacedName key = key_of(endpoints.metadata);
+  auto written = exists ? co_await config_.client->replace_object(std::move(endpoints))
+                        : co_await config_.client->create_object(std::move(endpoints));
+  if (!written && !is_stale(written.error())) co_return std::move(written).error();
+  log::verbose(2, "endpoints written",
+               {{"service", key.to_string()}, {"stale", !written.has_value()}});
+  co_return Result<void>{};
+}
+
+}  // namespace fairlead::controllers
