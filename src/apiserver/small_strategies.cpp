@@ -126,12 +126,13 @@ class IpAddressStrategy final : public KindStrategy {
     return errors;
   }
   boost::json::array table_cells(const Document& address, WallTime now) const override {
-    const std::string_view ns = string_at(address, "spec.parentRef.namespace");
-    return {
-        name_cell(address),
-        text_value(fmt::format("{}/{}{}{}", string_at(address, "spec.parentRef.resource"), ns,
-                               ns.empty() ? "" : "/", string_at(address, "spec.parentRef.name"))),
-        age_cell(address, now)};
+    std::string parent(string_at(address, "spec.parentRef.resource"));
+    for (const auto& [field, before] :
+         {std::pair("group", '.'), std::pair("namespace", '/'), std::pair("name", '/')}) {
+      const std::string_view part = string_at(address, fmt::format("spec.parentRef.{}", field));
+      if (!part.empty()) parent.append(1, before).append(part);
+    }
+    return {name_cell(address), text_value(parent), age_cell(address, now)};
   }
 };
 

@@ -178,5 +178,88 @@ TEST_P(KindsTest, EndpointsOfAServiceWithoutSelectorAreWrittenByHand) {
   EXPECT_THAT(ok({"delete", "endpoints", "db"}), HasSubstr("endpoints \"db\" deleted"));
 }
 
+TEST_P(KindsTest, AddressesSayWhoseTheyAre) {
+  io::Child watching = start_kubectl({"get", "ipaddresses", "--watch", "-o", "name"}, "watch.out");
+  ok({"create", "service", "clusterip", "web", "--tcp=80:8080", "--clusterip=10.96.0.99"});
+  EXPECT_TRUE(shows("watch.out", "ipaddress.networking.k8s.io/10.96.0.99"))
+      << folder_.read("watch.out");
+  EXPECT_THAT(ok({"get", "ipaddresses"}),
+              AllOf(ContainsRegex("^NAME +PARENTREF +AGE\n"),
+                    ContainsRegex("10.96.0.1 +services/default/kubernetes +[0-9]+s\n"),
+                    ContainsRegex("10.96.0.99 +services/default/web +[0-9]+s\n")));
+  EXPECT_THAT(ok({"describe", "ipaddress", "10.96.0.99"}), ContainsRegex("Resource: +services\n"));
+  EXPECT_THAT(refused({"patch", "ipaddress", "10.96.0.99", "--type=merge", "-p",
+                       R"({"spec":{"parentRef":{"name":"other"}}})"}),
+              AllOf(HasSubstr("spec.parentRef: Invalid value"), HasSubstr("field is immutable")));
+  ok({"delete", "service", "web"});
+  EXPECT_THAT(refused({"get", "ipaddress", "10.96.0.99"}), HasSubstr("NotFound"));
+  constexpr std::string_view kGateway = R"(
+apiVersion: networking.k8s.io/v1
+kind: IPAddress
+metadata: {name: 10.96.0.99}
+spec: {parentRef: {group: gateway.networking.k8s.io, resource: gateways, name: edge}}
+)";
+  EXPECT_THAT(ok({"apply", "-f", "-"}, kGateway), HasSubstr("10.96.0.99 created"));
+  EXPECT_THAT(
+      refused({"create", "service", "clusterip", "web", "--tcp=80:8080", "--clusterip=10.96.0.99"}),
+      HasSubstr("already allocated"));
+  EXPECT_THAT(ok({"delete", "ipaddress", "10.96.0.99"}), HasSubstr("deleted"));
+}
+
+TEST_P(KindsTest, RangesOfAddressesAreListedAndGrowByOneFamily) {
+  EXPECT_THAT(ok({"get", "servicecidrs"}),
+              ContainsRegex("^NAME +CIDRS +AGE\nkubernetes +10.96.0.0/16 +[0-9]+s\n$"));
+  io::Child watching = start_kubectl(
+      {"get", "servicecidrs", "--watch", "-o", "jsonpath={.spec.cidrs};"}, "watch.out");
+  constexpr std::string_view kRange = R"(
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: more}
+spec: {cidrs: [10.97.0.0/16]}
+)";
+  EXPECT_THAT(ok({"apply", "-f", "-"}, kRange), HasSubstr("more created"));
+  EXPECT_TRUE(shows("watch.out", "[\"10.97.0.0/16\"]")) << folder_.read("watch.out");
+  EXPECT_THAT(refused({"patch", "servicecidr", "more", "--type=merge", "-p",
+                       R"({"spec":{"cidrs":["10.98.0.0/16"]}})"}),
+              HasSubstr("spec.cidrs: Invalid value"));
+  ok({"patch", "servicecidr", "more", "--type=merge", "-p",
+      R"({"spec":{"cidrs":["10.97.0.0/16","fd00:97::/112"]}})"});
+  EXPECT_THAT(ok({"describe", "servicecidr", "more"}), HasSubstr("fd00:97::/112"));
+  EXPECT_THAT(refused({"create", "-f", "-"}, R"({"apiVersion":"networking.k8s.io/v1",
+      "kind":"ServiceCIDR","metadata":{"name":"bad"},"spec":{"cidrs":["10.0.0.1/8"]}})"),
+              HasSubstr("spec.cidrs[0]: Invalid value: \"10.0.0.1/8\""));
+  EXPECT_THAT(ok({"delete", "servicecidr", "more"}), HasSubstr("deleted"));
+}
+
+TEST_P(KindsTest, SubresourcesDoWhatOnlyTheyMay) {
+  ok({"run", "web", "--image=example/web:1"});
+  const std::string binding = folder_.write("binding.json", R"({"apiVersion":"v1","kind":"Binding",
+      "metadata":{"name":"web"},"target":{"kind":"Node","name":"node-1"}})");
+  const std::string pod = "/api/v1/namespaces/default/pods/web";
+  ok({"create", "--raw", pod + "/binding", "-f", binding});
+  EXPECT_EQ(ok({"get", "pod", "web", "-o", "jsonpath={.spec.nodeName}"}), "node-1");
+  EXPECT_THAT(refused({"create", "--raw", pod + "/binding", "-f", binding}),
+              HasSubstr("already assigned to node"));
+
+  ok({"create", "-f", "-"}, R"({"apiVersion":"v1","kind":"Node","metadata":{"name":"node-1"}})");
+  const std::string status = folder_.write("status.json", R"({"apiVersion":"v1","kind":"Node",
+      "metadata":{"name":"node-1"},"spec":{"unschedulable":true},
+      "status":{"conditions":[{"type":"Ready","status":"True"}]}})");
+  ok({"replace", "--raw", "/api/v1/nodes/node-1/status", "-f", status});
+  EXPECT_THAT(ok({"get", "node", "node-1"}), ContainsRegex("node-1 +Ready +<none>"))
+      << "and not unschedulable: that is no status";
+
+  ok({"create", "namespace", "shop"});
+  ok({"patch", "namespace", "shop", "--type=merge", "-p", R"({"spec":{"finalizers":["a/b"]}})"});
+  EXPECT_EQ(ok({"get", "namespace", "shop", "-o", "jsonpath={.spec.finalizers}"}),
+            "[\"kubernetes\"]")
+      << "only finalize changes these";
+  const std::string held = folder_.write("held.json", R"({"apiVersion":"v1","kind":"Namespace",
+      "metadata":{"name":"shop"},"spec":{"finalizers":["kubernetes","example.com/mine"]}})");
+  ok({"replace", "--raw", "/api/v1/namespaces/shop/finalize", "-f", held});
+  EXPECT_EQ(ok({"get", "namespace", "shop", "-o", "jsonpath={.spec.finalizers[1]}"}),
+            "example.com/mine");
+}
+
 }  // namespace
 }  // namespace fairlead::api_test
