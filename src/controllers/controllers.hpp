@@ -3,6 +3,7 @@
 // destruction.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,7 @@ class Controllers {
   struct Config {
     client::ApiClient* client = nullptr;
     const Clock* clock = &Clock::real();
+    std::chrono::milliseconds endpoint_batch_period{0};  // changes of Pods wait for company
     LoadBalancerPolicy load_balancer;
     std::string instance = "fairlead";  // reportingInstance of its Events
   };

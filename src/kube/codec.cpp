@@ -388,6 +388,17 @@ void read(const Cursor& c, ServiceCidr& out) {
   nested(c, "spec", [&](const Cursor& spec) { field(spec, "cidrs", out.cidrs); });
 }
 
+void read(const Cursor& c, Lease& out) {
+  field(c, "metadata", out.metadata);
+  nested(c, "spec", [&](const Cursor& spec) {
+    field(spec, "holderIdentity", out.holder_identity);
+    field(spec, "leaseDurationSeconds", out.duration);
+    field(spec, "acquireTime", out.acquire_time);
+    field(spec, "renewTime", out.renew_time);
+    field(spec, "leaseTransitions", out.transitions);
+  });
+}
+
 template <class T>
 void read(const Cursor& c, std::optional<T>& out) {
   read(c, out.emplace());
@@ -524,6 +535,7 @@ FAIRLEAD_INSTANTIATE(Pod);
 FAIRLEAD_INSTANTIATE(Node);
 FAIRLEAD_INSTANTIATE(Namespace);
 FAIRLEAD_INSTANTIATE(ServiceCidr);
+FAIRLEAD_INSTANTIATE(Lease);
 #undef FAIRLEAD_INSTANTIATE
 
 }  // namespace fairlead::kube

@@ -57,6 +57,13 @@ struct KindOf<ServiceCidr> {
   static constexpr bool kNamespaced = false;
 };
 
+template <>
+struct KindOf<Lease> {
+  static constexpr std::string_view kKind = "Lease", kApiVersion = "coordination.k8s.io/v1",
+                                    kResource = "leases";
+  static constexpr bool kNamespaced = true;
+};
+
 enum class WatchEventType { Added, Modified, Deleted, Bookmark, Error };
 
 // One line of a watch stream. For Bookmark only metadata is filled; for Error see `error` (410
@@ -108,6 +115,7 @@ std::string encode(const Endpoints& object);
 std::string encode(const Pod& object);
 std::string encode(const Node& object);
 std::string encode(const Namespace& object);
+std::string encode(const Lease& object);
 
 // Multi-document YAML or JSON (a manifest as kubectl reads it) to one compact JSON text per
 // document. Comments and empty documents vanish; errors name the line. YAML 1.1 scalars as kubectl

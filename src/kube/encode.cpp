@@ -428,6 +428,23 @@ std::string encode(const Node& node) {
   return w.take();
 }
 
+std::string encode(const Lease& lease) {
+  constexpr int kMicroTime = 6;  // digits, neither more nor fewer
+  JsonWriter w;
+  begin<Lease>(w);
+  write_metadata(w, lease.metadata);
+  w.key("spec");
+  w.begin_object();
+  w.member("holderIdentity", lease.holder_identity);
+  w.member("leaseDurationSeconds", lease.duration.count());
+  if (lease.acquire_time) w.member("acquireTime", format_rfc3339(*lease.acquire_time, kMicroTime));
+  if (lease.renew_time) w.member("renewTime", format_rfc3339(*lease.renew_time, kMicroTime));
+  w.member("leaseTransitions", lease.transitions);
+  w.end_object();
+  w.end_object();
+  return w.take();
+}
+
 std::string encode(const Namespace& ns) {
   JsonWriter w;
   begin<Namespace>(w);

@@ -238,4 +238,15 @@ struct ServiceCidr {
   bool operator==(const ServiceCidr&) const = default;
 };
 
+// ---- coordination.k8s.io/v1 Lease
+// ---------------------------------------------------------------------------------------
+struct Lease {
+  ObjectMeta metadata;
+  std::string holder_identity;  // empty = nobody
+  std::chrono::seconds duration{0};
+  std::optional<WallTime> acquire_time, renew_time;  // to the microsecond
+  int transitions = 0;
+  bool operator==(const Lease&) const = default;
+};
+
 }  // namespace fairlead::kube

@@ -152,6 +152,12 @@ TEST(Codec, WhatIsEncodedDecodesToItself) {
   expect_round_trip(full_pod());
   expect_round_trip(full_node());
   expect_round_trip(Namespace{.metadata = full_metadata(), .phase = "Terminating"});
+  expect_round_trip(Lease{.metadata = full_metadata(),
+                          .holder_identity = "me",
+                          .duration = std::chrono::seconds(15),
+                          .acquire_time = at(1'795'406'706),
+                          .renew_time = at(1'795'406'706) + std::chrono::microseconds(5),
+                          .transitions = 2});
 }
 
 TEST(Codec, EmptyObjectsRoundTripToo) {
@@ -160,6 +166,7 @@ TEST(Codec, EmptyObjectsRoundTripToo) {
   expect_round_trip(Pod{});
   expect_round_trip(Node{});
   expect_round_trip(Namespace{});
+  expect_round_trip(Lease{});
   for (const ServiceType type : {ServiceType::ClusterIp, ServiceType::NodePort,
                                  ServiceType::LoadBalancer, ServiceType::ExternalName}) {
     expect_round_trip(Service{.type = type});
