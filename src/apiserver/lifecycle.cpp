@@ -11,6 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::string_view kOwnFinalizer = "kubernetes";
 constexpr auto kCompactionPeriod = 1min;
 constexpr auto kReaperRetry = 5s;  // objects that wait for a finalizer or a grace period
 
@@ -88,14 +89,19 @@ io::Task<bool> NamespaceReaper::reap(std::string ns) {
   co_return empty;
 }
 
-// What the namespace controller does through the finalize subresource.
+// What the namespace controller does through the finalize subresource: its own finalizer goes,
+// those of others hold the namespace until they let go of it themselves.
 io::Task<void> NamespaceReaper::release(std::string ns) {
   WriteRequest request = own_request(clock_, "", ns);
   request.subresource = "finalize";
   const auto done =
       co_await writer_.update(registry_.namespaces(), request, [](const Document& current) {
         Document next = current;
-        ensure_object(next, "spec").erase("finalizers");
+        boost::json::array others;
+        for (std::string& finalizer : texts_at(current, "spec.finalizers")) {
+          if (finalizer != kOwnFinalizer) others.emplace_back(std::move(finalizer));
+        }
+        ensure_object(next, "spec")["finalizers"] = std::move(others);
         return ApiResult<Document>(std::move(next));
       });
   if (!done && done.error().code != 404) {

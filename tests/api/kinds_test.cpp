@@ -259,6 +259,15 @@ TEST_P(KindsTest, SubresourcesDoWhatOnlyTheyMay) {
   ok({"replace", "--raw", "/api/v1/namespaces/shop/finalize", "-f", held});
   EXPECT_EQ(ok({"get", "namespace", "shop", "-o", "jsonpath={.spec.finalizers[1]}"}),
             "example.com/mine");
+  // The server lets go of it when it is empty, the other one when it is told to.
+  io::Child watching = start_kubectl(
+      {"get", "namespace", "shop", "--watch", "-o", "jsonpath={.spec.finalizers};"}, "watch.out");
+  ok({"delete", "namespace", "shop", "--wait=false"});
+  EXPECT_TRUE(shows("watch.out", R"(["example.com/mine"];)")) << folder_.read("watch.out");
+  const std::string free = folder_.write("free.json", R"({"apiVersion":"v1","kind":"Namespace",
+      "metadata":{"name":"shop"},"spec":{"finalizers":[]}})");
+  ok({"replace", "--raw", "/api/v1/namespaces/shop/finalize", "-f", free});
+  EXPECT_THAT(refused({"get", "namespace", "shop"}), HasSubstr("NotFound"));
 }
 
 }  // namespace
