@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <csignal>
@@ -86,6 +87,7 @@ class Clients {
       const std::vector<Outcome> outcomes = packets::send_all(rig_, sends, kPatience);
       for (std::size_t i = 0; i < sends.size(); ++i) {
         ++(sends[i].protocol == Protocol::Udp ? seen_.datagrams : seen_.short_connections);
+        end_at_once(outcomes[i].connection);
         if (outcomes[i].fate == packets::Fate::Answered) continue;
         seen_.failures.push_back(fmt::format("{} -> {}: {}", sends[i].from, sends[i].to.to_string(),
                                              outcomes[i].to_string()));
@@ -101,6 +103,11 @@ class Clients {
   const Seen& seen() const { return seen_; }
 
  private:
+  // By a reset, so that its port is free again: ports come round within seconds.
+  static void end_at_once(const io::UniqueFd& connection) {
+    const linger none{.l_onoff = 1, .l_linger = 0};
+    if (connection) ::setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  }
   static Send to(std::string from, std::string_view address, std::uint16_t port,
                  Protocol protocol = Protocol::Tcp) {
     return {.from = std::move(from),
