@@ -191,6 +191,36 @@ TEST(NftablesSteps, OverlappingRangesAreExchangedInOneStep) {
   EXPECT_EQ(changed.steps.size(), 1U);
 }
 
+// Two services claimed an address; the one that has it goes, with the ranges they have in common.
+TEST(NftablesSteps, AnAddressThatPassesOnKeepsTheNewOwnersRanges) {
+  plan::Plan before = one_service({kBackendA}, {cidr("192.0.2.0/24"), cidr("192.0.3.0/24")});
+  plan::Plan after = one_service({kBackendA});
+  plan::ServicePlan heir = simple_service("heir", "10.96.0.4", {kBackendB});
+  plan::Frontend balancer = heir.frontends.front();
+  balancer.kind = plan::FrontendKind::LoadBalancerIp;
+  balancer.address = ip("198.51.100.9");
+  balancer.source_ranges = {cidr("192.0.2.0/24")};
+  heir.frontends.push_back(balancer);
+  put(after, std::move(heir));
+  Renderer renderer(IpFamily::V4);
+  Table table = full(before, renderer);
+  for (const auto& step : renderer.delta(plan::diff(before, after))) {
+    for (const Operation& operation : step) table.add(operation);
+  }
+  Renderer fresh(IpFamily::V4);
+  const Table wanted = full(after, fresh);
+  const auto ranges = [](const Table& from) {
+    std::vector<std::pair<SetId, Key>> out;
+    for (const auto& [place, element] : from.elements) {
+      if (place.first == SetId::AllowedSources || place.first == SetId::Firewalled)
+        out.push_back(place);
+    }
+    return out;
+  };
+  EXPECT_EQ(ranges(table), ranges(wanted));
+  EXPECT_EQ(ranges(wanted).size(), 2U);
+}
+
 TEST(NftablesSteps, NoRandomChangeStrandsAPacket) {
   std::mt19937 random(20);
   plan::Plan from = empty_plan();

@@ -19,7 +19,8 @@ class Sorter {
   Sorter(const std::vector<Element>& removed, const std::vector<Element>& added) {
     for (const Element& element : added) added_.insert({element.set, element.key});
     for (const Element& element : removed) {
-      if (element.set == SetId::Firewalled) open_.push_back(element.key);
+      const bool stays = added_.contains({element.set, element.key});
+      if (element.set == SetId::Firewalled && !stays) open_.push_back(element.key);
     }
   }
 
