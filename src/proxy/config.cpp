@@ -87,6 +87,7 @@ void check_conntrack(Findings& out, const ConntrackSection& c) {
 }
 
 constexpr std::string_view kModes[] = {"", "auto", "nftables", "iptables", "ipvs", "userspace"};
+constexpr std::string_view kChoices[] = {"roundRobin", "leastConnections", "randomOfTwo"};
 constexpr std::string_view kLocalModes[] = {"ClusterCIDR", "NodeCIDR", "BridgeInterface",
                                             "InterfaceNamePrefix"};
 
@@ -130,6 +131,12 @@ std::vector<std::string> validate(const Config& c) {
                  "must be a CIDR");
     }
   }
+  out.expect(std::ranges::find(kChoices, c.userspace.choice) != std::end(kChoices),
+             "userspace.choice", quoted(c.userspace.choice),
+             "must be roundRobin, leastConnections or randomOfTwo");
+  out.expect_not_negative("userspace.maxConnections", c.userspace.max_connections);
+  out.expect(c.userspace.udp_timeout > Duration{0}, "userspace.udpTimeout",
+             format_duration(c.userspace.udp_timeout), "must be greater than 0");
   check_conntrack(out, c.conntrack);
   out.expect(std::ranges::find(kModes, c.mode) != std::end(kModes), "mode", quoted(c.mode),
              "must be auto, nftables, iptables, ipvs or userspace");

@@ -63,6 +63,14 @@ struct NftablesSection {
   bool operator==(const NftablesSection&) const = default;
 };
 
+// Ours: kube-proxy's mode of that name had none.
+struct UserspaceSection {
+  std::string choice = "roundRobin";                      // or leastConnections, randomOfTwo
+  std::int32_t max_connections = 0;                       // 0 = what the limit of open files allows
+  Duration udp_timeout = std::chrono::milliseconds{250};  // of idle flows
+  bool operator==(const UserspaceSection&) const = default;
+};
+
 struct DetectLocalSection {
   std::string bridge_interface;
   std::string interface_name_prefix;
@@ -94,6 +102,7 @@ struct Config {
   IptablesSection iptables;
   IpvsSection ipvs;
   NftablesSection nftables;
+  UserspaceSection userspace;
   std::string detect_local_mode;  // "" = ClusterCIDR
   DetectLocalSection detect_local;
   std::string cluster_cidr;
@@ -173,6 +182,11 @@ void for_each_field(C& c, Visitor& v) {
   v.field("oomScoreAdj", c.oom_score_adj);
   v.field("portRange", c.port_range);
   v.field("showHiddenMetricsForVersion", c.show_hidden_metrics_for_version);
+  v.section("userspace", [&] {
+    v.field("choice", c.userspace.choice);
+    v.field("maxConnections", c.userspace.max_connections);
+    v.field("udpTimeout", c.userspace.udp_timeout);
+  });
 }
 
 // Every violation, each "KubeProxyConfiguration.field: value: what is wrong"; empty = valid.

@@ -239,6 +239,8 @@ void replace_zero_values(Config& c) {
   default_if_zero(c.ipvs.sync_period, d.ipvs.sync_period);
   default_if_zero(c.nftables.sync_period, d.nftables.sync_period);
   default_if_zero(c.nftables.min_sync_period, d.nftables.min_sync_period);
+  default_if_zero(c.userspace.choice, d.userspace.choice);
+  default_if_zero(c.userspace.udp_timeout, d.userspace.udp_timeout);
   default_if_zero(c.config_sync_period, d.config_sync_period);
 }
 

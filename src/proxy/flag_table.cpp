@@ -356,8 +356,17 @@ std::vector<Flag> config_flags() {
       {.name = "boot-id-file", .set = accept, .note = kNoEffect},
       {.name = "machine-id-file", .set = accept, .note = kNoEffect},
       {.name = "udp-timeout",
-       .set = accept,
-       .note = "belongs to the userspace mode, which this build does not have yet"},
+       .set = FAIRLEAD_FIELD(userspace.udp_timeout),
+       .note = "is of kube-proxy before 1.26; use --userspace-udp-timeout"},
+      {.name = "userspace-choice",
+       .set = FAIRLEAD_FIELD(userspace.choice),
+       .help = "mode userspace: roundRobin (default), leastConnections or randomOfTwo"},
+      {.name = "userspace-max-connections",
+       .set = FAIRLEAD_FIELD(userspace.max_connections),
+       .help = "mode userspace: new ones are refused beyond; 0 = what open files allow"},
+      {.name = "userspace-udp-timeout",
+       .set = FAIRLEAD_FIELD(userspace.udp_timeout),
+       .help = "mode userspace: of idle UDP flows"},
   };
 }
 #undef FAIRLEAD_FIELD

@@ -29,13 +29,22 @@ ipvs::Config ipvs_config(const Config& config) {
   return out;
 }
 
+userspace::Config userspace_config(const Config& config) {
+  const std::string& choice = config.userspace.choice;
+  return {.choice = choice == "leastConnections" ? userspace::Choice::LeastConnections
+                    : choice == "randomOfTwo"    ? userspace::Choice::RandomOfTwo
+                                                 : userspace::Choice::RoundRobin,
+          .udp_idle = std::chrono::ceil<std::chrono::milliseconds>(config.userspace.udp_timeout),
+          .most_connections = static_cast<std::size_t>(config.userspace.max_connections)};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config) {
   FAIRLEAD_TRY(name, effective_mode(config));
   auto mode = name == "iptables"    ? iptables::create(iptables_config(config))
               : name == "ipvs"      ? ipvs::create(ipvs_config(config))
-              : name == "userspace" ? userspace::create({})
+              : name == "userspace" ? userspace::create(userspace_config(config))
                                     : nftables::create({});
   if (!mode) return mode.error().with_context(fmt::format("open proxy mode {}", name));
   return mode;

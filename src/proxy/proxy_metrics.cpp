@@ -86,6 +86,25 @@ std::string labels_of(const plan::Traffic& traffic) {
   return out;
 }
 
+// Of services; nothing where no mode counts it.
+std::string optional_traffic(std::string_view column, std::string_view help,
+                             std::optional<std::uint64_t> plan::Traffic::* value,
+                             const std::vector<plan::Traffic>& all) {
+  std::string out;
+  for (const plan::Traffic& traffic : all) {
+    if (!(traffic.*value)) continue;
+    if (out.empty()) {
+      out = fmt::format(
+          "# HELP fairlead_proxy_service_{0} {1}, as of the last audit\n"
+          "# TYPE fairlead_proxy_service_{0} counter\n",
+          column, help);
+    }
+    out += fmt::format("fairlead_proxy_service_{}{{{}}} {}\n", column, labels_of(traffic),
+                       *(traffic.*value));
+  }
+  return out;
+}
+
 // One family for services and one for their endpoints, so that a sum counts nothing twice.
 std::string traffic_text(const std::vector<plan::Traffic>& all) {
   struct Column {
@@ -108,15 +127,21 @@ std::string traffic_text(const std::vector<plan::Traffic>& all) {
       if (!endpoints && !column.of_services) continue;
       const std::string name =
           fmt::format("fairlead_proxy_{}_{}", endpoints ? "endpoint" : "service", column.name);
-      out += fmt::format("# HELP {} {}, as the kernel counts, at the last audit\n# TYPE {} {}\n",
-                         name, column.help, name, column.type);
+      out += fmt::format("# HELP {} {}, as of the last audit\n# TYPE {} {}\n", name, column.help,
+                         name, column.type);
       for (const plan::Traffic& traffic : all) {
         if (traffic.endpoint.has_value() == endpoints)
           out += fmt::format("{}{{{}}} {}\n", name, labels_of(traffic), traffic.*column.value);
       }
     }
   }
-  return out;
+  return out +
+         optional_traffic("connections_failed_total",
+                          "Clients turned away because no endpoint answered",
+                          &plan::Traffic::failed, all) +
+         optional_traffic("connection_retries_total",
+                          "Endpoints that did not answer before another was tried",
+                          &plan::Traffic::retried, all);
 }
 
 }  // namespace

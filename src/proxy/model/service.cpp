@@ -95,6 +95,9 @@ std::optional<Service> from_kube(const kube::Service& object) {
       chosen != object.metadata.annotations.end()) {
     out.ipvs_scheduler = chosen->second;
   }
+  const auto wants_header = object.metadata.annotations.find(std::string(kProxyProtocol));
+  out.proxy_protocol =
+      wants_header != object.metadata.annotations.end() && wants_header->second == "v2";
   out.ports.reserve(object.ports.size());
   for (const kube::ServicePort& port : object.ports) {
     out.ports.push_back({.name = port.name,

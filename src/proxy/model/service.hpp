@@ -21,6 +21,10 @@ namespace fairlead::model {
 // options "sh:port,fallback".
 inline constexpr std::string_view kIpvsScheduler = "fairlead.io/ipvs-scheduler";
 
+// Annotation of a Service: "v2" has mode userspace begin each TCP connection to an endpoint with
+// that header of the PROXY protocol. Endpoints must expect it.
+inline constexpr std::string_view kProxyProtocol = "fairlead.io/proxy-protocol";
+
 struct ServicePort {
   std::string name;
   Protocol protocol = Protocol::Tcp;
@@ -47,6 +51,7 @@ struct Service {
   bool internal_local = false;
   Port health_check_node_port{};  // 0 = none
   std::string ipvs_scheduler;     // of the annotation kIpvsScheduler; empty = none
+  bool proxy_protocol = false;    // the annotation kProxyProtocol says "v2"
   bool operator==(const Service&) const = default;
 
   const std::optional<ServiceAddresses>& addresses(IpFamily family) const {

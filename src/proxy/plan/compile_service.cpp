@@ -133,7 +133,8 @@ void compile_port(const Subject& subject, PlanKey key, const model::ServiceRecor
                   .local_pool = std::move(selection.local),
                   .frontends = std::move(frontends),
                   .health_check_node_port = health_check,
-                  .ipvs_scheduler = subject.service.ipvs_scheduler}));
+                  .ipvs_scheduler = subject.service.ipvs_scheduler,
+                  .proxy_protocol = subject.service.proxy_protocol}));
 }
 
 // Load balancers steer by this: ready endpoints only, so that they leave before the last

@@ -37,12 +37,15 @@ struct RuleCount {
   bool operator==(const RuleCount&) const = default;
 };
 
-// What the kernel has counted for a service port since it has it, or for one endpoint of it.
+// What has been counted for a service port since it is served, or for one endpoint of it.
 struct Traffic {
   PlanKey service;
   std::optional<SocketAddress> endpoint;
   std::uint64_t connections = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t active = 0;  // connections now; of an endpoint
+  // Of a service, where the mode knows: clients that were turned away for want of an endpoint that
+  // answers, and endpoints that did not answer.
+  std::optional<std::uint64_t> failed, retried;
   bool operator==(const Traffic&) const = default;
 };
 

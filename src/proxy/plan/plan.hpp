@@ -103,6 +103,8 @@ struct ServicePlan {
   // As the Service's annotation has it, unchecked; empty: the node's choice. Other modes have no
   // choice of schedulers.
   std::string ipvs_scheduler;
+  // Endpoints are told of the client by the PROXY protocol, version 2: in mode userspace, TCP.
+  bool proxy_protocol = false;
   bool operator==(const ServicePlan&) const = default;
 };
 using ServicePlanPtr = std::shared_ptr<const ServicePlan>;

@@ -176,6 +176,8 @@ TEST(Config, ValidationNamesFieldAndValue) {
       {[](Config& c) { c.detect_local_mode = "BridgeInterface"; }, "detectLocal.bridgeInterface"},
       {[](Config& c) { c.conntrack.min = -1; }, "conntrack.min: -1"},
       {[](Config& c) { c.config_sync_period = 0s; }, "configSyncPeriod: 0s"},
+      {[](Config& c) { c.userspace.choice = "best"; },
+       "userspace.choice: \"best\": must be roundRobin"},
       {[](Config& c) { c.show_hidden_metrics_for_version = "1.20"; },
        "showHiddenMetricsForVersion: \"1.20\": must be absent or \"1.35\""},
       {[](Config& c) { c.logging.format = "xml"; }, "logging.format: \"xml\""},

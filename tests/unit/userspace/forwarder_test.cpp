@@ -14,6 +14,7 @@
 
 #include "io/fd.hpp"
 #include "io/sockaddr.hpp"
+#include "proxy/modes/userspace/proxy_protocol.hpp"
 
 namespace fairlead::userspace {
 namespace {
@@ -292,6 +293,39 @@ TEST_F(ForwarderTest, DrainingRefusesNewConnectionsAndWaitsForTheOthers) {
 }
 
 // ---- UDP
+
+TEST_F(ForwarderTest, EndpointsThatWantItAreToldOfTheClientFirst) {
+  const io::UniqueFd server = listening();
+  serve({port_of(server)});
+  auto plan = *plan_;
+  plan.proxy_protocol = true;
+  const auto after = std::make_shared<const plan::ServicePlan>(plan);
+  ASSERT_TRUE(forwarder_->apply({{.before = plan_, .after = after}}));
+  const io::UniqueFd client = connect_client();
+  ASSERT_TRUE(write_all(client.get(), "hello"));
+  ASSERT_EQ(shutdown(client.get(), SHUT_WR), 0);
+  const io::UniqueFd accepted = accept_from(server);
+  const std::string expected =
+      proxy_header({.address = kLoopback, .port = port_of(client)},
+                   {.address = kLoopback, .port = forwarder_->tcp_ports(IpFamily::V4).pool}) +
+      "hello";
+  EXPECT_EQ(read_all(accepted.get()), expected);
+}
+
+TEST_F(ForwarderTest, EndpointsAreCountedOneByOne) {
+  const io::UniqueFd server = listening();
+  serve({port_of(server)});
+  const io::UniqueFd client = connect_client();
+  const io::UniqueFd accepted = accept_from(server);
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (totals().opened == 0 && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  const auto counts = totals().endpoints;
+  ASSERT_EQ(counts.size(), 1U);
+  EXPECT_EQ(counts.begin()->second.open, 1U);
+  EXPECT_EQ(counts.begin()->second.total, 1U);
+}
 
 std::string receive(int fd, sockaddr_in* from = nullptr) {
   if (!readable(fd)) return "!late";

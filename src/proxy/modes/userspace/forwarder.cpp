@@ -256,7 +256,8 @@ void Forwarder::Loop::take(io::UniqueFd client, bool short_cut) {
   const auto address = io::from_kernel(peer);
   if (!address) return;
   Relay::start(relays_, {.client = std::move(client),
-                         .client_address = address->address,
+                         .client_address = *address,
+                         .destination = *destination,
                          .service = route->service,
                          .pool = short_cut ? PoolKind::Cluster : *route->pool});
 }
@@ -435,6 +436,7 @@ std::vector<ServiceTotals> Forwarder::totals() const {
   for (const auto& [key, service] : services_) {
     const ServiceCounters& c = service->counters;
     out.push_back({.key = key,
+                   .endpoints = service->endpoint_counts(),
                    .opened = c.opened,
                    .closed = c.closed,
                    .refused = c.refused,

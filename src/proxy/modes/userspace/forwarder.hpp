@@ -44,6 +44,7 @@ struct UdpEntry {
 // What each service port has done since it began; for metrics.
 struct ServiceTotals {
   plan::PlanKey key;
+  std::map<plan::Backend, EndpointCount> endpoints;
   std::uint64_t opened = 0, closed = 0, refused = 0, retries = 0, bytes_in = 0, bytes_out = 0;
 };
 

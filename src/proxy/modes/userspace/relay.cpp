@@ -9,6 +9,7 @@
 #include <array>
 
 #include "io/sockaddr.hpp"
+#include "proxy/modes/userspace/proxy_protocol.hpp"
 
 namespace fairlead::userspace {
 namespace {
@@ -71,8 +72,8 @@ Relay::~Relay() { context_.open->fetch_sub(1, std::memory_order_relaxed); }
 // ---- Dialing
 
 void Relay::dial() {
-  const auto backend =
-      request_.service->choose(request_.pool, request_.client_address, tried_, context_.loop.now());
+  const auto backend = request_.service->choose(request_.pool, request_.client_address.address,
+                                                tried_, context_.loop.now());
   if (!backend || tried_.size() == kDialDeadlines.size()) {
     request_.service->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return finish(true);
@@ -119,11 +120,20 @@ void Relay::check_dial() {
   deadline_.reset();
   Service& service = *request_.service;
   service.counters.connected_after(std::chrono::steady_clock::now() - dialed_);
-  service.chosen(request_.client_address, *backend_, context_.loop.now());
+  service.chosen(request_.client_address.address, *backend_, context_.loop.now());
   service.opened(*backend_);
   state_ = State::Relaying;
+  if (!introduce_client()) return finish(true);
   if (!context_.loop.watch(request_.client.get(), *this)) return finish(true);
   pump_both();
+}
+
+// The connection is new: what it takes first fits into its buffer.
+bool Relay::introduce_client() {
+  if (!request_.service->plan()->proxy_protocol) return true;
+  const std::string header = proxy_header(request_.client_address, request_.destination);
+  const ssize_t put = send(server_.get(), header.data(), header.size(), MSG_NOSIGNAL);
+  return put == static_cast<ssize_t>(header.size());
 }
 
 // ---- Relaying

@@ -48,7 +48,8 @@ class Relay final : public Watched {
  public:
   struct Request {
     io::UniqueFd client;
-    IpAddress client_address;
+    SocketAddress client_address;
+    SocketAddress destination;  // where the client wanted to go
     std::shared_ptr<Service> service;
     PoolKind pool = PoolKind::Cluster;
   };
@@ -73,6 +74,7 @@ class Relay final : public Watched {
   void dial();
   void dial_failed();
   void check_dial();
+  bool introduce_client();
   void pump_both();
   Progress pump(Flow& flow, int from, int to, std::atomic<std::uint64_t>& bytes);
   void finish(bool reset);

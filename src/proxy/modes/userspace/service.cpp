@@ -12,6 +12,10 @@ bool holds(const plan::Pool& pool, const plan::Backend& backend) {
   return std::ranges::find(pool, backend) != pool.end();
 }
 
+bool is_endpoint(const plan::ServicePlan& plan, const plan::Backend& backend) {
+  return holds(plan.cluster_pool, backend) || holds(plan.local_pool, backend);
+}
+
 }  // namespace
 
 void ServiceCounters::connected_after(std::chrono::nanoseconds took) {
@@ -27,10 +31,10 @@ Service::Service(plan::ServicePlanPtr plan, Choice choice)
 void Service::set_plan(plan::ServicePlanPtr plan) {
   const plan::ServicePlanPtr now = plan;
   plan_.store(std::move(plan));
+  forget_departed(*now);
   const std::scoped_lock lock(affinity_mutex_);
   std::erase_if(affinity_, [&now](const auto& entry) {
-    return !now->affinity || !(holds(now->cluster_pool, entry.second.backend) ||
-                               holds(now->local_pool, entry.second.backend));
+    return !now->affinity || !is_endpoint(*now, entry.second.backend);
   });
 }
 
@@ -97,23 +101,36 @@ const plan::Backend& Service::pick(const plan::Pool& candidates) {
 
 std::uint64_t Service::load_of(const plan::Backend& backend) const {
   const auto found = busy_.find(backend);
-  return found == busy_.end() ? 0 : found->second;
+  return found == busy_.end() ? 0 : found->second.open;
 }
 
 void Service::opened(const plan::Backend& backend) {
   counters.opened.fetch_add(1, std::memory_order_relaxed);
-  if (choice_ == Choice::RoundRobin) return;
   const std::scoped_lock lock(busy_mutex_);
-  ++busy_[backend];
+  EndpointCount& count = busy_[backend];
+  ++count.open;
+  ++count.total;
 }
 
 void Service::closed(const plan::Backend& backend) {
   counters.closed.fetch_add(1, std::memory_order_relaxed);
-  if (choice_ == Choice::RoundRobin) return;
+  const plan::ServicePlanPtr plan = plan_.load();
   const std::scoped_lock lock(busy_mutex_);
-  if (const auto found = busy_.find(backend); found != busy_.end() && --found->second == 0) {
-    busy_.erase(found);
-  }
+  const auto found = busy_.find(backend);
+  if (found == busy_.end()) return;
+  if (--found->second.open == 0 && !is_endpoint(*plan, backend)) busy_.erase(found);
+}
+
+void Service::forget_departed(const plan::ServicePlan& plan) {
+  const std::scoped_lock lock(busy_mutex_);
+  std::erase_if(busy_, [&plan](const auto& entry) {
+    return entry.second.open == 0 && !is_endpoint(plan, entry.first);
+  });
+}
+
+std::map<plan::Backend, EndpointCount> Service::endpoint_counts() const {
+  const std::scoped_lock lock(busy_mutex_);
+  return busy_;
 }
 
 }  // namespace fairlead::userspace

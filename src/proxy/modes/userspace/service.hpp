@@ -41,6 +41,11 @@ struct ServiceCounters {
   void connected_after(std::chrono::nanoseconds took);
 };
 
+// Of one endpoint.
+struct EndpointCount {
+  std::uint64_t open = 0, total = 0;
+};
+
 class Service {
  public:
   using Clock = std::chrono::steady_clock;
@@ -58,9 +63,10 @@ class Service {
   // The connection came about: `client` sticks to it from now on, where the service has affinity.
   void chosen(const IpAddress& client, const plan::Backend& backend, Clock::time_point now);
 
-  // Open connections by endpoint, for LeastConnections and RandomOfTwo.
   void opened(const plan::Backend& backend);
   void closed(const plan::Backend& backend);
+  // Of all endpoints that are in a pool or have open connections.
+  std::map<plan::Backend, EndpointCount> endpoint_counts() const;
 
   ServiceCounters counters;
 
@@ -73,6 +79,7 @@ class Service {
                                         std::chrono::seconds timeout, Clock::time_point now);
   const plan::Backend& pick(const plan::Pool& candidates);
   std::uint64_t load_of(const plan::Backend& backend) const;  // under busy_mutex_
+  void forget_departed(const plan::ServicePlan& plan);
   void forget_expired(std::chrono::seconds timeout, Clock::time_point now);
 
   std::atomic<plan::ServicePlanPtr> plan_;
@@ -84,7 +91,7 @@ class Service {
   Clock::time_point last_sweep_{};       // guarded by affinity_mutex_
 
   mutable std::mutex busy_mutex_;
-  std::map<plan::Backend, std::uint64_t> busy_;      // guarded by busy_mutex_
+  std::map<plan::Backend, EndpointCount> busy_;      // guarded by busy_mutex_
   std::minstd_rand random_{std::random_device{}()};  // guarded by busy_mutex_
 };
 

@@ -227,6 +227,27 @@ Result<std::vector<std::string>> UserspaceMode::compare(const plan::Plan& plan, 
   return out;
 }
 
+Result<std::vector<plan::Traffic>> UserspaceMode::traffic(const plan::Plan&) {
+  std::vector<plan::Traffic> out;
+  for (const ServiceTotals& totals : forwarder_->totals()) {
+    out.push_back({.service = totals.key,
+                   .endpoint = {},
+                   .connections = totals.opened,
+                   .bytes_in = totals.bytes_in,
+                   .bytes_out = totals.bytes_out,
+                   .active = totals.opened - totals.closed,
+                   .failed = totals.refused,
+                   .retried = totals.retries});
+    for (const auto& [backend, count] : totals.endpoints) {
+      out.push_back({.service = totals.key,
+                     .endpoint = SocketAddress{.address = backend.address, .port = backend.port},
+                     .connections = count.total,
+                     .active = count.open});
+    }
+  }
+  return out;
+}
+
 Result<void> UserspaceMode::remove() {
   for (const IpFamily family : {IpFamily::V4, IpFamily::V6}) {
     const auto done =

@@ -51,6 +51,7 @@ class UserspaceMode final : public plan::Mode, private Ports {
   }
   int tamper_fd() const override { return -1; }
   Result<bool> tampered() override { return false; }
+  Result<std::vector<plan::Traffic>> traffic(const plan::Plan& plan) override;
   Result<void> cleanup() override {
     return home_->run([this] { return remove(); });
   }
