@@ -41,7 +41,8 @@ Result<int> render(const RenderFlags& flags) {
   FAIRLEAD_TRY(config, proxy_config(flags.cluster));
   FAIRLEAD_TRY(view, node_view(flags.cluster, config, Machine::Any));
   inspect::RuleOptions options{.localhost_node_ports = config.iptables.localhost_node_ports,
-                               .drop_invalid = !config.conntrack.tcp_be_liberal};
+                               .drop_invalid = !config.conntrack.tcp_be_liberal,
+                               .ipvs_scheduler = config.ipvs.scheduler};
   if (flags.family != "ipv6") options.families.push_back(IpFamily::V4);
   if (flags.family != "ipv4") options.families.push_back(IpFamily::V6);
   FAIRLEAD_TRY(rules, inspect::render_rules(*view, options));
@@ -56,14 +57,14 @@ Result<int> render(const RenderFlags& flags) {
 
 Result<std::vector<std::string>> differences(const InspectFlags& flags,
                                              const proxy::Config& config) {
-  if (config.mode != "nftables" && config.mode != "iptables") {
+  if (config.mode == "userspace") {
     return make_error(
         ErrorCode::Unsupported,
-        "--mode: \"{}\" can only be compared by the proxy that programmed it; nftables "
-        "and iptables by anybody",
+        "--mode: \"{}\" can only be compared by the proxy that programmed it; all other "
+        "modes by anybody",
         config.mode);
   }
-  FAIRLEAD_TRY(mode, proxy::make_mode(config));
+  FAIRLEAD_TRY(mode, proxy::make_mode(config, proxy::Purpose::Verify));
   FAIRLEAD_TRY(view, node_view(flags, config, Machine::This));
   FAIRLEAD_TRY(found, mode->verify(view->plan(), kShownDifferences));
   // A cluster may have changed between its being read and the kernel's.
@@ -108,7 +109,9 @@ void add_explain(CLI::App& app, Command& chosen) {
 void add_render(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<RenderFlags>();
   CLI::App* command = app.add_subcommand(
-      "render", "print the rules a node programs: input for nft -f, or for iptables-restore");
+      "render",
+      "print the rules a node programs: input for nft -f, for iptables-restore, or for ipset, "
+      "ipvsadm and their like");
   describe(*command, flags->cluster);
   command->add_option("--family", flags->family, "only ipv4 or ipv6 (default: both)")
       ->check(CLI::IsMember({"ipv4", "ipv6"}));

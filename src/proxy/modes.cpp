@@ -14,7 +14,7 @@ iptables::Config iptables_config(const Config& config) {
               std::chrono::duration_cast<std::chrono::milliseconds>(config.iptables.sync_period)};
 }
 
-ipvs::Config ipvs_config(const Config& config) {
+ipvs::Config ipvs_config(const Config& config, Purpose purpose) {
   const auto seconds = [](Duration d) {
     return std::chrono::duration_cast<std::chrono::seconds>(d);
   };
@@ -22,7 +22,8 @@ ipvs::Config ipvs_config(const Config& config) {
                    .kernel = {.strict_arp = config.ipvs.strict_arp,
                               .tcp_timeout = seconds(config.ipvs.tcp_timeout),
                               .tcp_fin_timeout = seconds(config.ipvs.tcp_fin_timeout),
-                              .udp_timeout = seconds(config.ipvs.udp_timeout)}};
+                              .udp_timeout = seconds(config.ipvs.udp_timeout)},
+                   .read_only = purpose == Purpose::Verify};
   for (const std::string& text : config.ipvs.exclude_cidrs) {
     if (const auto cidr = IpPrefix::parse_sloppy(text)) out.exclude_cidrs.push_back(*cidr);
   }
@@ -40,10 +41,10 @@ userspace::Config userspace_config(const Config& config) {
 
 }  // namespace
 
-Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config) {
+Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config, Purpose purpose) {
   FAIRLEAD_TRY(name, effective_mode(config));
   auto mode = name == "iptables"    ? iptables::create(iptables_config(config))
-              : name == "ipvs"      ? ipvs::create(ipvs_config(config))
+              : name == "ipvs"      ? ipvs::create(ipvs_config(config, purpose))
               : name == "userspace" ? userspace::create(userspace_config(config))
                                     : nftables::create({});
   if (!mode) return mode.error().with_context(fmt::format("open proxy mode {}", name));

@@ -24,7 +24,12 @@ using ModeFactory = std::function<Result<std::unique_ptr<plan::Mode>>()>;
 
 // The mode of a valid configuration in the calling thread's network namespace; "auto" must have
 // been resolved.
-Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config);
+enum class Purpose : std::uint8_t {
+  Program,
+  Verify,  // nothing but verify() is called: making it leaves the node as it is
+};
+Result<std::unique_ptr<plan::Mode>> make_mode(const Config& config,
+                                              Purpose purpose = Purpose::Program);
 
 // A lack of permission, with how a service gets it.
 Error with_advice(Error error);

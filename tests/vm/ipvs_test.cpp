@@ -6,10 +6,12 @@
 #include <chrono>
 #include <filesystem>
 
+#include "base/text.hpp"
 #include "io/netns.hpp"
 #include "io/process.hpp"
 #include "proxy/modes/ipvs/ipvs_mode.hpp"
 #include "proxy/modes/ipvs/scheduler.hpp"
+#include "proxy/modes/ipvs/script.hpp"
 #include "unit/ipvs/plans.hpp"
 
 namespace fairlead::ipvs {
@@ -18,6 +20,7 @@ namespace {
 using namespace std::chrono_literals;
 using testing::backend;
 using ::testing::HasSubstr;
+using testing::ip;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::put;
@@ -114,6 +117,36 @@ TEST_F(IpvsKernelTest, WhatOthersDoIsFoundAndForeignServersStay) {
   EXPECT_EQ(run({"ipvsadm", "-Sn"}), "-A -t 203.0.113.1:80 -s wlc\n");
   EXPECT_EQ(run({"ipset", "list", "-n"}), "");
   EXPECT_THAT(run({"ip", "link"}), Not(HasSubstr("ipvs")));
+}
+
+// The device's section comes once for each family; its second `link add` would be refused.
+TEST_F(IpvsKernelTest, ToolsThatReadTheScriptDoWhatTheModeDoes) {
+  const plan::Plan plan = testing::example_plan();
+  const Surroundings here{.interface_addresses = {ip("127.0.0.1"), ip("::1")},
+                          .schedulers = {scheduler_names().begin(), scheduler_names().end()}};
+  run({"ip", "link", "set", "lo", "up"});
+  for (const auto& [family, node] : plan.nodes) {
+    const std::string script =
+        to_script(render_family(plan, family, here), rules_for(node, family), family);
+    std::vector<std::string> tool;
+    std::string input;
+    const auto feed = [&] {
+      if (!tool.empty()) run(tool, input);
+      input.clear();
+    };
+    for (const std::string_view line : split(script, '\n')) {
+      if (line.starts_with("# ")) {
+        feed();
+        tool.clear();
+        for (const std::string_view word : split(line.substr(2), ' ')) tool.emplace_back(word);
+      } else if (family == IpFamily::V4 || !line.starts_with("link add")) {
+        input += fmt::format("{}\n", line);
+      }
+    }
+    feed();
+  }
+  EXPECT_THAT(*mode_->verify(plan, 9), IsEmpty());
+  EXPECT_THAT(run({"ipset", "list", "KUBE-HEALTH-CHECK-NODE-PORT"}), HasSubstr("\n30999\n"));
 }
 
 // No time decides here; both are printed, and the work of one change is counted.

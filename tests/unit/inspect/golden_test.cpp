@@ -127,6 +127,10 @@ TEST(InspectGolden, RulesForIptables) {
   expect_golden("rules.ip6tables", rules("iptables", {IpFamily::V6}));
 }
 
+TEST(InspectGolden, RulesForIpvs) {
+  expect_golden("rules.ipvs", rules("ipvs", {IpFamily::V4, IpFamily::V6}));
+}
+
 void must(const std::string& command) { EXPECT_EQ(std::system(command.c_str()), 0) << command; }
 
 // Against a Mode that has programmed nothing itself.

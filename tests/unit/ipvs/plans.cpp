@@ -113,6 +113,7 @@ plan::Plan example_plan() {
   auto far = simple_service("far", "10.96.0.17", {backend("10.0.2.2")});
   far.frontends.push_back(
       from_outside(FrontendKind::LoadBalancerIp, ip("198.51.100.10"), 80, Target::Drop, true));
+  far.health_check_node_port = Port{30999};
   put(plan, far);
   return plan;
 }
@@ -152,6 +153,7 @@ plan::Plan random_plan(std::mt19937& random) {
                                                static_cast<std::uint16_t>(30000 + i), target,
                                                true));
     }
+    if (roll(random, 3) == 0) service.health_check_node_port = Port{31000};
     put(plan, std::move(service));
   }
   return plan;

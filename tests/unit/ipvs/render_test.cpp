@@ -9,6 +9,7 @@
 #include "proxy/modes/ipvs/render.hpp"
 #include "proxy/modes/ipvs/rules.hpp"
 #include "proxy/modes/ipvs/scheduler.hpp"
+#include "proxy/modes/ipvs/script.hpp"
 #include "unit/ipvs/plans.hpp"
 
 namespace fairlead::ipvs {
@@ -24,29 +25,6 @@ const Surroundings& surroundings() {
                               ip("fe80::1"), ip("fd00:50::1")},
       .schedulers = {"rr", "wrr", "sh", "mh"}};
   return node;
-}
-
-State render_all(const plan::Plan& plan, IpFamily family) {
-  State out;
-  Marks marks;
-  const auto& node = plan.nodes.at(family);
-  const auto node_ports = node_port_addresses(node, family, surroundings());
-  for (const auto& [key, service] : plan.services) {
-    if (key.family != family) continue;
-    Rendered rendered =
-        render(*service, {.node = node,
-                          .surroundings = surroundings(),
-                          .node_ports = node_ports,
-                          .claimed = {},
-                          .mark = [&] { return marks.of(key, node.masquerade_mark); }});
-    out.servers.merge(rendered.own.servers);
-    out.entries.merge(rendered.own.entries);
-    for (const SetEntry& entry : rendered.shared) {
-      out.entries.insert(entry);
-      if (entry.set == SetId::Addresses) out.addresses.insert(entry.address);
-    }
-  }
-  return out;
 }
 
 std::string read_file(const std::string& path) {
@@ -65,10 +43,19 @@ TEST(IpvsRender, EveryKindOfServiceGoesAsTheGoldenFileSays) {
   std::string text;
   for (const auto& [family, node] : plan.nodes) {
     text += fmt::format("# {}\n", family);
-    for (const Operation& operation : difference({}, render_all(plan, family)))
+    for (const Operation& operation : difference({}, render_family(plan, family, surroundings())))
       text += to_string(operation) + "\n";
   }
   compare_with_golden("operations.txt", text);
+}
+
+TEST(IpvsScript, IsWhatTheToolsOfIpvsRead) {
+  const plan::Plan plan = testing::example_plan();
+  std::string text;
+  for (const auto& [family, node] : plan.nodes) {
+    text += to_script(render_family(plan, family, surroundings()), rules_for(node, family), family);
+  }
+  compare_with_golden("script.txt", text);
 }
 
 TEST(IpvsRules, AreWrittenAsTheGoldenFilesSay) {

@@ -36,17 +36,13 @@ void merge(State& into, State&& from) {
   into.addresses.merge(from.addresses);
 }
 
-void add_shared(const SetEntry& entry, State& out) {
-  out.entries.insert(entry);
-  if (entry.set == SetId::Addresses) out.addresses.insert(entry.address);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<plan::Mode>> create(Config config) {
   FAIRLEAD_TRY(scheduling, parse_scheduler(config.scheduler));
   config.kernel.scheduler = scheduling.name;
-  FAIRLEAD_TRY(kernel, NetlinkKernel::create(config.kernel));
+  FAIRLEAD_TRY(kernel, config.read_only ? NetlinkKernel::open_to_read(scheduling.name)
+                                        : NetlinkKernel::create(config.kernel));
   return std::unique_ptr<plan::Mode>(std::make_unique<IpvsMode>(
       std::move(kernel), IpvsMode::Options{.scheduling = std::move(scheduling),
                                            .exclude_cidrs = std::move(config.exclude_cidrs)}));
@@ -74,17 +70,8 @@ Result<void> IpvsMode::look_around(const plan::Plan& plan) {
         family,
         FamilyState{.node = node, .node_ports = node_port_addresses(node, family, surroundings_)});
   }
-  for (const auto& [key, service] : plan.services) {
-    const auto family = families_.find(key.family);
-    if (family == families_.end()) continue;
-    for (const plan::Frontend& frontend : service->frontends) {
-      if (!contains(family->second.node_ports, frontend.address)) continue;
-      family->second.claimed.insert({.family = key.family,
-                                     .address = frontend.address,
-                                     .port = frontend.port,
-                                     .protocol = key.service_port.protocol});
-    }
-  }
+  for (auto& [family, state] : families_)
+    state.claimed = claimed_servers(plan, family, state.node_ports);
   return {};
 }
 

@@ -33,6 +33,8 @@ struct Config {
   // Servers and addresses there stay, unless a service wants or wanted them.
   std::vector<IpPrefix> exclude_cidrs;
   KernelConfig kernel;  // its scheduler is set from the one above
+  // For verify() alone: nothing is set and no scheduler tried.
+  bool read_only = false;
 };
 
 Result<std::unique_ptr<plan::Mode>> create(Config config);

@@ -43,7 +43,7 @@ MessageBuilder destroy_set(SetId set, IpFamily family);
 MessageBuilder list_set(SetId set, IpFamily family);
 MessageBuilder entry_message(const SetEntry& entry, bool add);
 // Entries of one message of a listing.
-std::vector<SetEntry> read_entries(Bytes message, SetId set);
+std::vector<SetEntry> read_entries(Bytes message, SetId set, IpFamily family);
 
 // ---- the device ---------------------------------------------------------------------------------
 

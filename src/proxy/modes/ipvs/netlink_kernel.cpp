@@ -158,6 +158,13 @@ Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::open() {
                                                            .network = std::move(network)}));
 }
 
+Result<std::unique_ptr<NetlinkKernel>> NetlinkKernel::open_to_read(const std::string& scheduler) {
+  FAIRLEAD_TRY(kernel, open());
+  kernel->schedulers_.insert(scheduler_names().begin(), scheduler_names().end());
+  kernel->schedulers_.insert(scheduler);
+  return std::move(kernel);
+}
+
 Result<void> NetlinkKernel::set_timeouts_of(const KernelConfig& config) {
   if (config.tcp_timeout == 0s && config.tcp_fin_timeout == 0s && config.udp_timeout == 0s)
     return {};
@@ -289,7 +296,8 @@ Result<Reading> NetlinkKernel::read(IpFamily family) {
   }
   for (const SetId set : kSets) {
     auto listed = parts_.sets.dump(list_set(set, family), [&](Bytes message) {
-      for (const SetEntry& entry : read_entries(message, set)) out.state.entries.insert(entry);
+      for (const SetEntry& entry : read_entries(message, set, family))
+        out.state.entries.insert(entry);
     });
     if (!listed && listed.error().sys_errno != ENOENT)
       return listed.error().with_context("list ipset " + set_name(set, family));

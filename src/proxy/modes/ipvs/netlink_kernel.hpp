@@ -28,6 +28,8 @@ class NetlinkKernel final : public Kernel {
   static Result<std::unique_ptr<NetlinkKernel>> create(const KernelConfig& config);
   // The same without setting or asking anything; knows no schedulers.
   static Result<std::unique_ptr<NetlinkKernel>> open();
+  // As open(), taking for granted that all schedulers are there.
+  static Result<std::unique_ptr<NetlinkKernel>> open_to_read(const std::string& scheduler);
 
   Result<bool> has_device();
 

@@ -22,6 +22,7 @@ constexpr std::array kSchemas = {
     SetSchema{.name = "KUBE-IPVS-REJECT", .type = kAddressPort, .revision = 5},
     SetSchema{.name = "KUBE-IPVS-SHORT-CUT", .type = kAddressPort, .revision = 5, .marks = true},
     SetSchema{.name = "KUBE-IPVS-IPS", .type = "hash:ip", .revision = 4},
+    SetSchema{.name = "KUBE-HEALTH-CHECK-NODE-PORT", .type = "bitmap:port", .revision = 3},
 };
 static_assert(kSchemas.size() == kSets.size());
 
@@ -163,7 +164,18 @@ std::string set_name(SetId set, IpFamily family) {
   return name.substr(0, kLongestName);
 }
 
+std::string definition(SetId set, IpFamily family) {
+  const SetSchema& wanted = schema(set);
+  const std::string name = set_name(set, family);
+  if (set == SetId::HealthCheck) return fmt::format("{} {} range 0-65535", name, wanted.type);
+  return fmt::format("{} {} family {} hashsize {} maxelem {}{}", name, wanted.type,
+                     family == IpFamily::V4 ? "inet" : "inet6", kFirstBuckets, kMostEntries,
+                     wanted.marks ? " skbinfo" : "");
+}
+
 std::string to_string(const SetEntry& entry) {
+  if (entry.set == SetId::HealthCheck)
+    return fmt::format("{} {}", set_name(entry.set, entry.address.family()), entry.port);
   std::string out =
       fmt::format("{} {}", set_name(entry.set, entry.address.family()), entry.address);
   if (entry.set == SetId::Addresses) return out;

@@ -72,10 +72,12 @@ enum class SetId : std::uint8_t {
   Reject,        // new connections are refused
   ShortCut,      // clients of this node go to the server of this mark
   Addresses,     // on the dummy device: nothing but virtual servers answers there
+  HealthCheck,   // ports where load balancers ask this node: let in whatever else is refused
 };
-inline constexpr std::array kSets = {
-    SetId::LoopBack, SetId::ClusterIp, SetId::Masquerade, SetId::Firewalled, SetId::SourceRanges,
-    SetId::Servers,  SetId::Drop,      SetId::Reject,     SetId::ShortCut,   SetId::Addresses};
+inline constexpr std::array kSets = {SetId::LoopBack,   SetId::ClusterIp,    SetId::Masquerade,
+                                     SetId::Firewalled, SetId::SourceRanges, SetId::Servers,
+                                     SetId::Drop,       SetId::Reject,       SetId::ShortCut,
+                                     SetId::Addresses,  SetId::HealthCheck};
 
 struct SetSchema {
   std::string_view name;  // for IPv4
@@ -85,14 +87,19 @@ struct SetSchema {
 };
 const SetSchema& schema(SetId set);
 std::string set_name(SetId set, IpFamily family);  // "KUBE-CLUSTER-IP", "KUBE-6-CLUSTER-IP"
+// Above what kube-proxy allows: a cluster may have more services than 65536 ports.
+inline constexpr std::uint32_t kMostEntries = 1U << 20U;
+inline constexpr std::uint32_t kFirstBuckets = 1024;
+// As ipset's users write it after "create".
+std::string definition(SetId set, IpFamily family);
 
 struct SetEntry {
   SetId set = SetId::Servers;
-  IpAddress address;
-  Protocol protocol = Protocol::Tcp;  // this and the port: except for Addresses
-  Port port{};
-  IpPrefix source;         // LoopBack (a host) and SourceRanges
-  std::uint32_t mark = 0;  // ShortCut
+  IpAddress address;                  // HealthCheck: any, of the family
+  Protocol protocol = Protocol::Tcp;  // not of Addresses and HealthCheck
+  Port port{};                        // not of Addresses
+  IpPrefix source;                    // LoopBack (a host) and SourceRanges
+  std::uint32_t mark = 0;             // ShortCut
   auto operator<=>(const SetEntry&) const = default;
 };
 

@@ -67,6 +67,8 @@ class ServiceRenderer {
     }
     add_short_cut();
     add_loop_back();
+    if (service_.health_check_node_port)
+      out_.shared.insert(admitted(*service_.health_check_node_port, service_.key.family));
     return std::move(out_);
   }
 
@@ -244,6 +246,56 @@ SetEntry bound(const IpAddress& address) {
   return {.set = SetId::Addresses,
           .address = address,
           .source = IpPrefix(IpAddress::any(address.family()), 0)};
+}
+
+SetEntry admitted(Port health_check, IpFamily family) {
+  return {.set = SetId::HealthCheck,
+          .address = IpAddress::any(family),
+          .port = health_check,
+          .source = IpPrefix(IpAddress::any(family), 0)};
+}
+
+void add_shared(const SetEntry& entry, State& to) {
+  to.entries.insert(entry);
+  if (entry.set == SetId::Addresses) to.addresses.insert(entry.address);
+}
+
+std::set<ServerKey> claimed_servers(const plan::Plan& plan, IpFamily family,
+                                    const std::vector<IpAddress>& node_ports) {
+  std::set<ServerKey> out;
+  for (const auto& [key, service] : plan.services) {
+    if (key.family != family) continue;
+    for (const Frontend& frontend : service->frontends) {
+      if (!std::ranges::binary_search(node_ports, frontend.address)) continue;
+      out.insert({.family = family,
+                  .address = frontend.address,
+                  .port = frontend.port,
+                  .protocol = key.service_port.protocol});
+    }
+  }
+  return out;
+}
+
+State render_family(const plan::Plan& plan, IpFamily family, const Surroundings& surroundings) {
+  const plan::NodePlan& node = plan.nodes.at(family);
+  const std::vector<IpAddress> node_ports = node_port_addresses(node, family, surroundings);
+  const std::set<ServerKey> claimed = claimed_servers(plan, family, node_ports);
+  State out;
+  Marks marks;
+  for (const auto& entry : plan.services) {
+    const plan::PlanKey& key = entry.first;
+    if (key.family != family) continue;
+    Rendered rendered =
+        render(*entry.second, {.node = node,
+                               .surroundings = surroundings,
+                               .node_ports = node_ports,
+                               .claimed = claimed,
+                               .mark = [&] { return marks.of(key, node.masquerade_mark); }});
+    out.servers.merge(rendered.own.servers);
+    out.entries.merge(rendered.own.entries);
+    for (const SetEntry& shared : rendered.shared) add_shared(shared, out);
+  }
+  return out;
 }
 
 bool needs_mark(const ServicePlan& service) {

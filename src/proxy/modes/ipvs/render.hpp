@@ -55,7 +55,7 @@ class Marks {
 Protocol protocol_of_mark(std::uint32_t mark);
 
 // Its own: server keys and entries of all sets but those of Shared.
-// Shared: LoopBack and Addresses entries, which other service ports may want as well.
+// Shared: LoopBack, Addresses and HealthCheck entries, which other service ports may want as well.
 struct Rendered {
   State own;
   std::set<SetEntry> shared;
@@ -73,7 +73,15 @@ struct Rendering {
 // The record of a server in the Servers set, and that of an address of the dummy device.
 SetEntry record_of(const ServerKey& key);
 SetEntry bound(const IpAddress& address);
+SetEntry admitted(Port health_check, IpFamily family);
 Rendered render(const plan::ServicePlan& service, const Rendering& with);
+// What services share also binds addresses.
+void add_shared(const SetEntry& entry, State& to);
+// Servers of services' addresses that are among `node_ports`, which are sorted.
+std::set<ServerKey> claimed_servers(const plan::Plan& plan, IpFamily family,
+                                    const std::vector<IpAddress>& node_ports);
+// A whole family, as a first start has it.
+State render_family(const plan::Plan& plan, IpFamily family, const Surroundings& surroundings);
 bool needs_mark(const plan::ServicePlan& service);
 
 }  // namespace fairlead::ipvs

@@ -105,6 +105,7 @@ Table filter(const plan::NodePlan& node, IpFamily family) {
   const std::string_view unreachable =
       family == IpFamily::V4 ? "icmp-port-unreachable" : "icmp6-port-unreachable";
   auto& entering = out.chains["KUBE-IPVS-FILTER"];
+  entering.push_back(fmt::format("-p tcp {} -j ACCEPT", in_set(SetId::HealthCheck, family, "dst")));
   const auto refuse = [&](const std::string& which) {
     entering.push_back(fmt::format("-p tcp {} {} -j REJECT --reject-with tcp-reset", kNew, which));
     entering.push_back(fmt::format("{} {} -j REJECT --reject-with {}", kNew, which, unreachable));

@@ -7,13 +7,11 @@
 #include <array>
 
 #include "proxy/modes/ipvs/messages.hpp"
+#include "proxy/modes/ipvs/render.hpp"
 
 namespace fairlead::ipvs {
 namespace {
 
-// Above what kube-proxy allows: a cluster may have more services than 65536 ports.
-constexpr std::uint32_t kMostEntries = 1U << 20U;
-constexpr std::uint32_t kFirstBuckets = 1024;
 // Spoken by every kernel since 2.6.39.
 constexpr std::uint8_t kProtocol = 6;
 
@@ -43,6 +41,10 @@ void put_mark(MessageBuilder& message, std::uint32_t mark) {
 }
 
 void put_entry(MessageBuilder& message, const SetEntry& entry, bool add) {
+  if (entry.set == SetId::HealthCheck) {
+    message.u16(ordered(IPSET_ATTR_PORT), htons(number(entry.port)));
+    return;
+  }
   put_address(message, IPSET_ATTR_IP, entry.address);
   if (entry.set == SetId::Addresses) return;
   message.u8(IPSET_ATTR_PROTO, static_cast<std::uint8_t>(entry.protocol));
@@ -67,8 +69,9 @@ std::optional<IpAddress> read_ip(const Attributes& from, std::uint16_t type) {
   return std::nullopt;
 }
 
-std::optional<SetEntry> read_entry(const nlattr* nest, SetId set) {
+std::optional<SetEntry> read_entry(const nlattr* nest, SetId set, IpFamily family) {
   const Attributes from = Attributes::of_nest(nest);
+  if (set == SetId::HealthCheck) return admitted(Port{ntohs(from.u16(IPSET_ATTR_PORT))}, family);
   const auto address = read_ip(from, IPSET_ATTR_IP);
   if (!address) return std::nullopt;
   SetEntry out{
@@ -95,6 +98,10 @@ MessageBuilder create_set(SetId set, IpFamily family) {
       .u8(IPSET_ATTR_REVISION, wanted.revision)
       .u8(IPSET_ATTR_FAMILY, number_of(family));
   message.nest(IPSET_ATTR_DATA, [&](MessageBuilder& m) {
+    if (set == SetId::HealthCheck) {
+      m.u16(ordered(IPSET_ATTR_PORT), 0).u16(ordered(IPSET_ATTR_PORT_TO), 0xffff);
+      return;
+    }
     m.u32(ordered(IPSET_ATTR_HASHSIZE), htonl(kFirstBuckets));
     m.u32(ordered(IPSET_ATTR_MAXELEM), htonl(kMostEntries));
     if (wanted.marks) m.u32(ordered(IPSET_ATTR_CADT_FLAGS), htonl(IPSET_FLAG_WITH_SKBINFO));
@@ -117,12 +124,12 @@ MessageBuilder entry_message(const SetEntry& entry, bool add) {
   return message;
 }
 
-std::vector<SetEntry> read_entries(Bytes message, SetId set) {
+std::vector<SetEntry> read_entries(Bytes message, SetId set, IpFamily family) {
   std::vector<SetEntry> out;
   const Attributes all = Attributes::of_message(message, sizeof(nfgenmsg));
   Attributes::of_nest(all.find(IPSET_ATTR_ADT)).each([&](const nlattr* nest) {
     if (mnl_attr_get_type(nest) != IPSET_ATTR_DATA) return;
-    if (auto entry = read_entry(nest, set)) out.push_back(*std::move(entry));
+    if (auto entry = read_entry(nest, set, family)) out.push_back(*std::move(entry));
   });
   return out;
 }
