@@ -34,8 +34,12 @@ class IpvsKernelTest : public ::testing::Test {
     auto network = io::NetNamespace::create();
     ASSERT_TRUE(network) << network.error().message;
     network_ = std::make_unique<io::NetNamespace>(*std::move(network));
+    make({});
+  }
+
+  void make(const Config& config) {
     const auto made = network_->run([&]() -> Result<void> {
-      FAIRLEAD_TRY(mode, create({}));
+      FAIRLEAD_TRY(mode, create(config));
       mode_ = std::move(mode);
       return {};
     });
@@ -117,6 +121,56 @@ TEST_F(IpvsKernelTest, WhatOthersDoIsFoundAndForeignServersStay) {
   EXPECT_EQ(run({"ipvsadm", "-Sn"}), "-A -t 203.0.113.1:80 -s wlc\n");
   EXPECT_EQ(run({"ipset", "list", "-n"}), "");
   EXPECT_THAT(run({"ip", "link"}), Not(HasSubstr("ipvs")));
+}
+
+// Whole things, not single entries: the audit names what is missing, and a full program mends it.
+TEST_F(IpvsKernelTest, WhatOthersTakeAwayIsNamedAndMended) {
+  const plan::Plan plan = testing::example_plan();
+  program(plan);
+  struct Row {
+    std::vector<std::string> deed;
+    std::string_view found;
+  };
+  const Row rows[] = {
+      {{"ipvsadm", "-D", "-t", "10.96.0.11:80"}, "to mend it: add server TCP 10.96.0.11:80 rr"},
+      {{"ipvsadm", "-C"}, "to mend it: add server TCP 10.96.0.11:80 rr"},
+      {{"ip", "link", "del", "kube-ipvs0"}, "to mend it: bind 10.96.0.11"},
+      {{"ipset", "flush"}, "to mend it: add entry KUBE-CLUSTER-IP 10.96.0.11,tcp:80"},
+      {{"ip", "addr", "del", "10.96.0.11/32", "dev", "kube-ipvs0"}, "to mend it: bind 10.96.0.11"},
+      {{"iptables", "-t", "nat", "-F"}, "the iptables rules of IPv4 are not as we left them"},
+  };
+  for (const Row& row : rows) {
+    SCOPED_TRACE(fmt::format("{}", fmt::join(row.deed, " ")));
+    run(row.deed);
+    EXPECT_THAT(*mode_->verify(plan, 1000), ::testing::Contains(row.found));
+    program(plan);
+    EXPECT_THAT(*mode_->verify(plan, 9), IsEmpty());
+  }
+}
+
+TEST_F(IpvsKernelTest, ExcludedServersAndAddressesStayThroughEverything) {
+  make({.exclude_cidrs = {testing::cidr("203.0.113.0/24")}});
+  program(plan_with("rr"));
+  run({"ipvsadm", "-A", "-t", "203.0.113.1:80", "-s", "wlc"});
+  run({"ip", "addr", "add", "203.0.113.1/32", "dev", "kube-ipvs0"});
+  run({"ip", "addr", "add", "203.0.114.1/32", "dev", "kube-ipvs0"});
+  program(plan_with("rr"));
+  EXPECT_THAT(run({"ipvsadm", "-Sn"}), HasSubstr("-A -t 203.0.113.1:80 -s wlc\n"));
+  const std::string addresses = run({"ip", "addr", "show", "kube-ipvs0"});
+  EXPECT_THAT(addresses, HasSubstr("203.0.113.1/32"));
+  EXPECT_THAT(addresses, Not(HasSubstr("203.0.114.1/32")));
+}
+
+TEST_F(IpvsKernelTest, StrictArpAndTimeoutsAreSetWhereAskedFor) {
+  EXPECT_THAT(run({"sysctl", "-n", "net.ipv4.conf.all.arp_ignore"}), "0\n");
+  make(
+      {.kernel = {
+           .strict_arp = true, .tcp_timeout = 901s, .tcp_fin_timeout = 121s, .udp_timeout = 301s}});
+  EXPECT_EQ(run({"sysctl", "-n", "net.ipv4.conf.all.arp_ignore"}), "1\n");
+  EXPECT_EQ(run({"sysctl", "-n", "net.ipv4.conf.all.arp_announce"}), "2\n");
+  EXPECT_EQ(run({"ipvsadm", "-l", "--timeout"}), "Timeout (tcp tcpfin udp): 901 121 301\n");
+  make({.kernel = {.udp_timeout = 60s}});
+  EXPECT_EQ(run({"ipvsadm", "-l", "--timeout"}), "Timeout (tcp tcpfin udp): 901 121 60\n");
 }
 
 // The device's section comes once for each family; its second `link add` would be refused.
