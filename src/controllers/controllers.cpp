@@ -6,6 +6,7 @@
 #include "client/informer.hpp"
 #include "client/reflector.hpp"
 #include "controllers/endpoints_controller.hpp"
+#include "controllers/endpoints_mirror_controller.hpp"
 #include "controllers/endpointslice_controller.hpp"
 
 namespace fairlead::controllers {
@@ -44,6 +45,12 @@ struct Controllers::Impl {
                                   .services = &services.store,
                                   .pods = &pods.store,
                                   .endpoints = &endpoints.store}),
+        endpoints_mirrored(executor, {.client = config.client,
+                                      .events = &events,
+                                      .clock = config.clock,
+                                      .services = &services.store,
+                                      .endpoints = &endpoints.store,
+                                      .slices = &slices.store}),
         tasks(executor, "controllers") {
     if (config.load_balancer.pools.empty()) return;
     load_balancer.emplace(executor, LoadBalancerController::Config{.client = config.client,
@@ -61,6 +68,7 @@ struct Controllers::Impl {
   client::EventRecorder events;
   EndpointSliceController endpoint_slices;
   EndpointsController endpoints_kept;
+  EndpointsMirrorController endpoints_mirrored;
   std::optional<LoadBalancerController> load_balancer;
   io::TaskGroup tasks;
 };
@@ -77,9 +85,9 @@ void Controllers::start() {
   impl_->tasks.spawn(impl_->endpoints.reflector.run());
   impl_->tasks.spawn(impl_->endpoint_slices.run());
   impl_->tasks.spawn(impl_->endpoints_kept.run());
-  if (!impl_->load_balancer) return;
+  impl_->tasks.spawn(impl_->endpoints_mirrored.run());
   impl_->tasks.spawn(impl_->events.run());
-  impl_->tasks.spawn(impl_->load_balancer->run());
+  if (impl_->load_balancer) impl_->tasks.spawn(impl_->load_balancer->run());
 }
 
 io::Task<void> Controllers::close() { co_await impl_->tasks.close(); }
