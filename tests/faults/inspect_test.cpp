@@ -103,7 +103,7 @@ TEST_F(InspectTest, WhatCannotBeObeyedIsOneLineAndNoAnswer) {
       {{"render", "-f", "/nowhere"}, "/nowhere"},
       {{"render", "-f", broken, "--cluster-cidr", "10.0.0.0/33"}, "10.0.0.0/33"},
       {{"render", "-f", broken, "--mode", "magic"}, "magic"},
-      {{"render", "-f", good, "--mode", "ipvs"}, "ipvs"},
+      {{"render", "-f", good, "--mode", "userspace"}, "userspace"},
       {{"render", "-f", broken, "--kubeconfig", "x"}, "--kubeconfig"},
       {{"render", "-f", broken, "--family", "ipv5"}, "ipv5"},
       {{"explain", "tcp", "10.96.0.1:80", "--kubeconfig", "/nowhere"}, "/nowhere"},

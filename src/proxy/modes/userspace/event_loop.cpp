@@ -19,7 +19,7 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create() {
   if (!epoll) return errno_error(errno, "create epoll");
   io::UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return errno_error(errno, "create eventfd");
-  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+  epoll_event event{.events = EPOLLIN, .data = {.u64 = 0}};
   if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0) {
     return errno_error(errno, "watch eventfd");
   }
@@ -27,7 +27,12 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create() {
 }
 
 Result<void> EventLoop::watch(int fd, Watched& watched) {
-  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = &watched}};
+  if (watched.id_ == 0) {
+    watched.id_ = ++last_id_;
+    known_.emplace(watched.id_, &watched);
+  }
+  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                    .data = {.u64 = watched.id_}};
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
     return errno_error(errno, "watch a socket");
   }
@@ -36,6 +41,7 @@ Result<void> EventLoop::watch(int fd, Watched& watched) {
 
 void EventLoop::let_go(std::unique_ptr<Watched> watched) {
   std::erase(again_, watched.get());
+  known_.erase(watched->id_);
   watched->gone_ = true;
   gone_.push_back(std::move(watched));
 }
@@ -91,6 +97,10 @@ void EventLoop::call(Watched* watched) {
   if (!watched->gone_) watched->ready();
 }
 
+void EventLoop::call(std::uint64_t id) {
+  if (const auto found = known_.find(id); found != known_.end()) call(found->second);
+}
+
 void EventLoop::run() {
   std::array<epoll_event, kEventsATurn> events;
   while (true) {
@@ -99,8 +109,8 @@ void EventLoop::run() {
     for (Watched* watched : std::exchange(again_, {})) call(watched);
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
-      if (event.data.ptr != nullptr) {
-        call(static_cast<Watched*>(event.data.ptr));
+      if (event.data.u64 != 0) {
+        call(event.data.u64);
         continue;
       }
       std::uint64_t ignored = 0;

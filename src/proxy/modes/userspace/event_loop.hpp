@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "base/error.hpp"
@@ -36,6 +37,7 @@ class Watched {
 
  private:
   friend class EventLoop;
+  std::uint64_t id_ = 0;  // in its loop; 0 = it has none of its descriptors there
   bool gone_ = false;
 };
 
@@ -43,7 +45,9 @@ class EventLoop {
  public:
   static Result<std::unique_ptr<EventLoop>> create();
 
-  // Until `fd` is closed, `watched` hears of it when it becomes readable or writable.
+  // Until `fd` is closed, `watched` hears of it when it becomes readable or writable. A process
+  // that is being started has a copy of it for a moment, and its events come for as long: they are
+  // for a number, which nobody has any more, and not for a pointer.
   Result<void> watch(int fd, Watched& watched);
   // Calls ready() again in the next turn, for those that stopped before they had done all.
   void again(Watched& watched) { again_.push_back(&watched); }
@@ -65,11 +69,14 @@ class EventLoop {
   int timeout_ms() const;
   void run_posted();
   void run_timers();
-  void call(Watched* watched);
+  static void call(Watched* watched);
+  void call(std::uint64_t id);
 
   io::UniqueFd epoll_, wake_;
   Time now_ = std::chrono::steady_clock::now();
   std::multimap<Time, std::function<void()>> timers_;
+  std::unordered_map<std::uint64_t, Watched*> known_;
+  std::uint64_t last_id_ = 0;
   std::vector<Watched*> again_;
   std::vector<std::unique_ptr<Watched>> gone_;
 
