@@ -105,17 +105,18 @@ std::uint64_t Service::load_of(const plan::Backend& backend) const {
 }
 
 void Service::opened(const plan::Backend& backend) {
-  counters.opened.fetch_add(1, std::memory_order_relaxed);
+  // Under the lock: who has seen the service's count finds the endpoint's as well.
   const std::scoped_lock lock(busy_mutex_);
+  counters.opened.fetch_add(1, std::memory_order_relaxed);
   EndpointCount& count = busy_[backend];
   ++count.open;
   ++count.total;
 }
 
 void Service::closed(const plan::Backend& backend) {
-  counters.closed.fetch_add(1, std::memory_order_relaxed);
   const plan::ServicePlanPtr plan = plan_.load();
   const std::scoped_lock lock(busy_mutex_);
+  counters.closed.fetch_add(1, std::memory_order_relaxed);
   const auto found = busy_.find(backend);
   if (found == busy_.end()) return;
   if (--found->second.open == 0 && !is_endpoint(*plan, backend)) busy_.erase(found);
