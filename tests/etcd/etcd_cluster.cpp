@@ -1,8 +1,10 @@
 #include "etcd/etcd_cluster.hpp"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,14 +14,35 @@
 #include <fstream>
 #include <sstream>
 
+#include "io/netns.hpp"
 #include "io/socket.hpp"
 
 namespace fairlead::etcd_test {
 
 using namespace std::chrono_literals;
 
-// The kernel's choice; somebody else could take it before its user does, on loopback nobody does.
+namespace {
+
+bool in_private_network = false;
+
+// Loopback of our own, where nobody else takes ports.
+class PrivateNetwork final : public testing::Environment {
+ public:
+  void SetUp() override {
+    const auto own = io::NetNamespace::create();
+    in_private_network = own && ::setns(own->fd(), CLONE_NEWNET) == 0;
+  }
+};
+[[maybe_unused]] const auto* const kNetwork =
+    testing::AddGlobalTestEnvironment(std::make_unique<PrivateNetwork>().release());
+
+}  // namespace
+
+// Below those that the kernel gives to connections, which would take the port of a server that is
+// just being started again. On a loopback that is not ours alone it is the kernel's choice.
 std::uint16_t free_port() {
+  static std::uint16_t next = 20'000;
+  if (in_private_network) return next++;
   auto socket = io::listen_tcp({.address = IpAddress::loopback(IpFamily::V4), .port = Port{0}});
   check(socket.has_value(), "a port is free");
   const auto bound = io::local_address(*socket);

@@ -214,7 +214,7 @@ Result<std::string> Rig::run(const Host& host, std::vector<std::string> argv,
 
 Result<void> Rig::bind_on_loopback(const Host& host, const IpAddress& address) {
   FAIRLEAD_CHECK(
-      run(host, {"ip", "addr", "add", IpPrefix::host(address).to_string(), "dev", "lo"}));
+      run(host, {"ip", "addr", "add", IpPrefix::host(address).to_string(), "dev", "lo", "nodad"}));
   return {};
 }
 

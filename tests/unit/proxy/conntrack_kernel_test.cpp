@@ -98,7 +98,8 @@ class Machine {
   explicit Machine(IpFamily family) : family_(family), at_(addresses(family)) {
     const bool v6 = family == IpFamily::V6;
     for (const std::string& own : {at_.node, at_.endpoints[0], at_.endpoints[1]}) {
-      ip({"addr", "add", own + (v6 ? "/128" : "/32"), "dev", "lo"});
+      // Without nodad it is the node's a moment later.
+      ip({"addr", "add", own + (v6 ? "/128" : "/32"), "dev", "lo", "nodad"});
     }
     ip({"link", "set", "lo", "up"});
     for (const char* range : v6 ? std::array{"fd00:96::/64", "fd00:203::/64"}
