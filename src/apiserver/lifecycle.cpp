@@ -50,11 +50,8 @@ io::Task<void> NamespaceReaper::run() {
       if (object->terminating) terminating.push_back(object->name);
     }
     for (const std::string& ns : terminating) {
-      if (co_await reap(ns)) {
-        co_await release(ns);
-      } else {
-        waiting = true;
-      }
+      const bool done = co_await reap(ns) && co_await release(ns);
+      waiting = waiting || !done;
     }
     if (waiting) {
       co_await changed_.wait_until(std::chrono::steady_clock::now() + kReaperRetry);
@@ -91,7 +88,7 @@ io::Task<bool> NamespaceReaper::reap(std::string ns) {
 
 // What the namespace controller does through the finalize subresource: its own finalizer goes,
 // those of others hold the namespace until they let go of it themselves.
-io::Task<void> NamespaceReaper::release(std::string ns) {
+io::Task<bool> NamespaceReaper::release(std::string ns) {
   WriteRequest request = own_request(clock_, "", ns);
   request.subresource = "finalize";
   const auto done =
@@ -104,10 +101,10 @@ io::Task<void> NamespaceReaper::release(std::string ns) {
         ensure_object(next, "spec")["finalizers"] = std::move(others);
         return ApiResult<Document>(std::move(next));
       });
-  if (!done && done.error().code != 404) {
-    log::warning("Namespace could not be released",
-                 {{"namespace", ns}, {"err", done.error().message}});
-  }
+  if (done || done.error().code == 404) co_return true;
+  log::warning("Namespace could not be released, retrying",
+               {{"namespace", ns}, {"err", done.error().message}});
+  co_return false;
 }
 
 // ---- compaction

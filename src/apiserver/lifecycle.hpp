@@ -31,7 +31,7 @@ class NamespaceReaper {
 
  private:
   io::Task<bool> reap(std::string ns);  // true: nothing left in it
-  io::Task<void> release(std::string ns);
+  io::Task<bool> release(std::string ns);
 
   Registry& registry_;
   const Clock& clock_;
