@@ -150,6 +150,33 @@ TEST_F(ServersTest, WhatOneAnsweredTheOtherKnows) {
 }
 
 // A /24 has 254 addresses; two servers hand out 100 at the same time.
+TEST_F(ServersTest, TheKindsAroundServicesAreOneToBoth) {
+  const std::string events = "/apis/events.k8s.io/v1/namespaces/kube-public/events";
+  ASSERT_EQ(a().ask("POST", events, R"({"metadata":{"name":"x"},"reason":"r","action":"a",
+      "eventTime":"2026-01-01T00:00:00.000001Z","reportingController":"c","note":"n",
+      "reportingInstance":"i","type":"Normal","regarding":{"namespace":"kube-public"}})")
+                .status,
+            201);
+  const auto event = b().ask("GET", "/api/v1/namespaces/kube-public/events/x");
+  ASSERT_EQ(event.status, 200);
+  EXPECT_EQ(event.body.at("message"), "n") << "in the form of v1";
+
+  const std::string leases = "/apis/coordination.k8s.io/v1/namespaces/kube-public/leases";
+  const auto lease = a().ask("POST", leases, R"({"metadata":{"name":"l"},"spec":{}})");
+  ASSERT_EQ(lease.status, 201);
+  const auto taken_by = [&](std::string_view who) {
+    boost::json::value next = lease.body;
+    next.at("spec").as_object()["holderIdentity"] = who;
+    return boost::json::serialize(next);
+  };
+  EXPECT_EQ(b().ask("PUT", leases + "/l", taken_by("b")).status, 200);
+  EXPECT_EQ(a().ask("PUT", leases + "/l", taken_by("a")).status, 409) << "b was quicker";
+
+  const auto endpoints = b().ask("GET", "/api/v1/namespaces/default/endpoints/kubernetes");
+  ASSERT_EQ(endpoints.status, 200);
+  EXPECT_EQ(endpoints.body.at_pointer("/subsets/0/addresses").as_array().size(), 2U);
+}
+
 TEST_F(ServersTest, NoAddressAndNoNodePortIsGivenOutTwice) {
   const auto create_many = [](const ServerProcess& server, const std::string& prefix) {
     int created = 0;
