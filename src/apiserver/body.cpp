@@ -1,5 +1,6 @@
 #include "apiserver/body.hpp"
 
+#include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/stream_parser.hpp>
 
@@ -24,10 +25,10 @@ ApiResult<DecodedBody> parse_yaml(const std::string& body) {
   return parse_json(documents->front());
 }
 
-ApiResult<DecodedBody> parse_protobuf(const std::string& body) {
-  const auto json = kube::protobuf_to_json(body);
-  if (!json) return bad_request(json.error().message);
-  return parse_json(*json);
+ApiResult<DecodedBody> parse_protobuf(const std::string& body, const kube::KindName& expected) {
+  auto object = kube::protobuf_to_object(body, expected);
+  if (!object) return bad_request(object.error().message);
+  return DecodedBody{.value = *std::move(object), .duplicate_fields = {}};
 }
 
 }  // namespace
@@ -48,17 +49,19 @@ ApiResult<DecodedBody> parse_json(std::string_view text) {
   return DecodedBody{.value = parser.release(), .duplicate_fields = duplicate_keys(text)};
 }
 
-ApiResult<DecodedBody> decode_body(std::string_view content_type, const std::string& body) {
+ApiResult<DecodedBody> decode_body(std::string_view content_type, const std::string& body,
+                                   const kube::KindName& expected) {
   const std::string type = media_type(content_type);
   if (type.empty() || type == "application/json") return parse_json(body);
   if (type == "application/yaml") return parse_yaml(body);
-  if (type == kube::kProtobufMediaType) return parse_protobuf(body);
+  if (type == kube::kProtobufMediaType) return parse_protobuf(body, expected);
   return unsupported_media_type(
       "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
-ApiResult<Document> decode_object_body(std::string_view content_type, const std::string& body) {
-  FAIRLEAD_TRY(decoded, decode_body(content_type, body));
+ApiResult<Document> decode_object_body(std::string_view content_type, const std::string& body,
+                                       const kube::KindName& expected) {
+  FAIRLEAD_TRY(decoded, decode_body(content_type, body, expected));
   if (!decoded.value.is_object()) return bad_request("the body must be an object");
   return std::move(decoded.value.get_object());
 }

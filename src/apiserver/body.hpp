@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apiserver/status.hpp"
+#include "kube/protobuf.hpp"
 
 namespace fairlead::apiserver {
 
@@ -20,10 +21,12 @@ struct DecodedBody {
 };
 
 // `content_type` may be empty (JSON) and may carry parameters. 415 for other types, 400 for
-// malformed text.
-ApiResult<DecodedBody> decode_body(std::string_view content_type, const std::string& body);
+// malformed text. `expected` is what a protobuf body that names no kind is taken for.
+ApiResult<DecodedBody> decode_body(std::string_view content_type, const std::string& body,
+                                   const kube::KindName& expected = {});
 // The same for what must be an object.
-ApiResult<Document> decode_object_body(std::string_view content_type, const std::string& body);
+ApiResult<Document> decode_object_body(std::string_view content_type, const std::string& body,
+                                       const kube::KindName& expected = {});
 
 // The type without parameters, in lower case.
 std::string media_type(std::string_view content_type);

@@ -284,7 +284,10 @@ namespace {
 // The body as an object, with duplicate keys treated like unknown fields.
 ApiResult<Document> object_body(const ResourceCall& call, WriteRequest& request,
                                 std::vector<std::string>& warnings) {
-  FAIRLEAD_TRY(decoded, decode_body(header(*call.request, "Content-Type"), call.request->body));
+  const ResourceInfo& info = call.resource->info();
+  FAIRLEAD_TRY(decoded, decode_body(header(*call.request, "Content-Type"), call.request->body,
+                                    {.api_version = info.api_version(),
+                                     .kind = call.path.subresource.empty() ? info.kind : ""}));
   if (!decoded.value.is_object()) return bad_request("the body must be a JSON object");
   std::vector<std::string> texts;
   for (const std::string& path : decoded.duplicate_fields)
@@ -390,7 +393,8 @@ namespace {
 
 ApiResult<DeleteOptions> delete_options(const ResourceCall& call) {
   if (call.request->body.empty()) return parse_delete_options(*call.url, nullptr);
-  FAIRLEAD_TRY(body, decode_object_body(header(*call.request, "Content-Type"), call.request->body));
+  FAIRLEAD_TRY(body, decode_object_body(header(*call.request, "Content-Type"), call.request->body,
+                                        {.api_version = "v1", .kind = "DeleteOptions"}));
   return parse_delete_options(*call.url, &body);
 }
 
