@@ -12,7 +12,9 @@ using testing::Not;
 
 class FixedPorts final : public Ports {
  public:
-  TcpPorts tcp(IpFamily) const override { return {.pool = Port{1000}, .short_cut = Port{1001}}; }
+  TcpPorts tcp(IpFamily) const override {
+    return {.pool = {.first = Port{1000}}, .short_cut = {.first = Port{1100}}};
+  }
   std::optional<Port> udp(const UdpEntry& entry) const override {
     return Port{static_cast<std::uint16_t>(entry.pool == PoolKind::Cluster ? 2000 : 2001)};
   }
@@ -106,10 +108,11 @@ TEST(EntryChanges, DeletionsComeFirstAndElementsOfASetShareALine) {
 TEST(EntryTable, TheDetectorDecidesWhoTakesTheShortCut) {
   plan::NodePlan node;
   node.detector.interface_prefix = "veth";
-  const std::string text = table_text(IpFamily::V4, node, {.pool = Port{1}, .short_cut = Port{2}});
-  EXPECT_THAT(text, HasSubstr("    fib saddr type local meta l4proto tcp redirect to :2\n"
-                              "    iifname \"veth*\" meta l4proto tcp redirect to :2\n"
-                              "    meta l4proto tcp redirect to :1\n"));
+  const std::string text = table_text(
+      IpFamily::V4, node, {.pool = {.first = Port{100}}, .short_cut = {.first = Port{200}}});
+  EXPECT_THAT(text, HasSubstr("    fib saddr type local meta l4proto tcp redirect to :200-207\n"
+                              "    iifname \"veth*\" meta l4proto tcp redirect to :200-207\n"
+                              "    meta l4proto tcp redirect to :100-107\n"));
 }
 
 TEST(EntryTable, NodePortsAnswerWhereTheyShall) {

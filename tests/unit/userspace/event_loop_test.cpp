@@ -12,9 +12,15 @@ namespace {
 class Counter final : public Watched {
  public:
   Counter(int& calls, io::UniqueFd socket) : calls_(calls), socket_(std::move(socket)) {}
-  void ready() override { ++calls_; }
+  void ready(Event event) override {
+    ++calls_;
+    last = event;
+  }
+  void resume() override { ++resumed; }
   int socket() const { return socket_.get(); }
   void close() { socket_.reset(); }
+  Event last;
+  int resumed = 0;
 
  private:
   int& calls_;
@@ -58,7 +64,24 @@ TEST(EventLoop, EventsOfADescriptorThatAChildStillHasReachNobody) {
   EXPECT_EQ(calls, calls_while_there);
 }
 
-TEST(EventLoop, TellsOfWhatIsWatched) {
+TEST(EventLoop, TellsWhichDescriptorAndWhat) {
+  auto made = EventLoop::create();
+  ASSERT_TRUE(made);
+  auto ends = connected();
+  int calls = 0;
+  Counter counter(calls, std::move(ends[0]));
+  run_until_done(**made, [&] {
+    ASSERT_TRUE((*made)->watch(counter.socket(), counter, 1));
+    ASSERT_EQ(::write(ends[1].get(), "x", 1), 1);
+    ASSERT_EQ(::shutdown(ends[1].get(), SHUT_WR), 0);
+  });
+  EXPECT_GE(calls, 1);
+  EXPECT_EQ(counter.last.which, 1U);
+  EXPECT_TRUE(counter.last.readable && counter.last.writable && counter.last.ended);
+  EXPECT_FALSE(counter.last.failed);
+}
+
+TEST(EventLoop, IsSilentAboutWhatIsNotWatchedAnyMore) {
   auto made = EventLoop::create();
   ASSERT_TRUE(made);
   auto ends = connected();
@@ -66,9 +89,26 @@ TEST(EventLoop, TellsOfWhatIsWatched) {
   Counter counter(calls, std::move(ends[0]));
   run_until_done(**made, [&] {
     ASSERT_TRUE((*made)->watch(counter.socket(), counter));
+    (*made)->unwatch(counter.socket());
     ASSERT_EQ(::write(ends[1].get(), "x", 1), 1);
   });
-  EXPECT_GE(calls, 1);
+  EXPECT_EQ(calls, 0);
+}
+
+TEST(EventLoop, ResumesOnceWhoAskedForItUnlessItWasLetGo) {
+  auto made = EventLoop::create();
+  ASSERT_TRUE(made);
+  int calls = 0;
+  Counter stays(calls, {});
+  auto goes = std::make_unique<Counter>(calls, io::UniqueFd());
+  const Counter* gone = goes.get();
+  run_until_done(**made, [&] {
+    (*made)->again(stays);
+    (*made)->again(*goes);
+    (*made)->let_go(std::move(goes));
+    EXPECT_EQ(gone->resumed, 0);
+  });
+  EXPECT_EQ(stays.resumed, 1);
 }
 
 }  // namespace

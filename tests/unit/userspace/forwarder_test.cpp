@@ -117,21 +117,23 @@ class ForwarderTest : public testing::Test {
       plan.cluster_pool.push_back({.address = kLoopback, .port = port});
     plan.frontends.push_back({.kind = plan::FrontendKind::ClusterIp,
                               .address = kLoopback,
-                              .port = forwarder_->tcp_ports(IpFamily::V4).pool,
+                              .port = forwarder_->tcp_ports(IpFamily::V4).pool.first,
                               .target = plan::Target::ClusterPool});
     key_ = plan.key;
     auto after = std::make_shared<const plan::ServicePlan>(std::move(plan));
     ASSERT_TRUE(forwarder_->apply({{.before = plan_, .after = after}}));
     plan_ = after;
   }
-  io::UniqueFd connect_client() { return connect_to(forwarder_->tcp_ports(IpFamily::V4).pool); }
+  io::UniqueFd connect_client() {
+    return connect_to(forwarder_->tcp_ports(IpFamily::V4).pool.first);
+  }
   ServiceTotals totals() const { return forwarder_->totals().at(0); }
   bool becomes(std::size_t open) const {
     const auto until = std::chrono::steady_clock::now() + kPatience;
-    while (forwarder_->open_connections() != open && std::chrono::steady_clock::now() < until) {
+    while (forwarder_->budget().connections() != open && std::chrono::steady_clock::now() < until) {
       std::this_thread::yield();
     }
-    return forwarder_->open_connections() == open;
+    return forwarder_->budget().connections() == open;
   }
 
   std::unique_ptr<Forwarder> forwarder_;
@@ -194,6 +196,25 @@ TEST_F(ForwarderTest, AResetIsPassedOnAsAReset) {
   server.reset();
   EXPECT_EQ(read_all(client.get()), fmt::format("!{}", ECONNRESET));
   EXPECT_TRUE(becomes(0));
+}
+
+// What the endpoint said before it went arrives, as it would without us; nobody dies of the bytes
+// that it did not take.
+TEST_F(ForwarderTest, AnAnswerArrivesThoughTheRequestWasNotTaken) {
+  const io::UniqueFd listener = listening();
+  serve({port_of(listener)});
+  for (int i = 0; i < 20; ++i) {
+    const io::UniqueFd client = connect_client();
+    io::UniqueFd server = accept_from(listener);
+    ASSERT_TRUE(write_all(client.get(), noise(200'000)));
+    ASSERT_TRUE(readable(server.get()));
+    ASSERT_TRUE(write_all(server.get(), "too large"));
+    server.reset();  // with bytes unread: a reset
+    std::string got = read_all(client.get());
+    EXPECT_EQ(got.substr(0, 9), "too large");
+    send(client.get(), "x", 1, MSG_NOSIGNAL);
+    EXPECT_TRUE(becomes(0));
+  }
 }
 
 TEST_F(ForwarderTest, AReaderThatStallsStopsTheWriterAndLosesNothing) {
@@ -284,7 +305,7 @@ TEST_F(ForwarderTest, DrainingRefusesNewConnectionsAndWaitsForTheOthers) {
   io::UniqueFd server = accept_from(listener);
   EXPECT_FALSE(forwarder_->drain(std::chrono::steady_clock::now() + 50ms));
   const io::KernelAddress address =
-      io::to_kernel({.address = kLoopback, .port = forwarder_->tcp_ports(IpFamily::V4).pool});
+      io::to_kernel({.address = kLoopback, .port = forwarder_->tcp_ports(IpFamily::V4).pool.first});
   const io::UniqueFd late(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_NE(connect(late.get(), address.get(), address.size), 0);
   client.reset();
@@ -307,7 +328,7 @@ TEST_F(ForwarderTest, EndpointsThatWantItAreToldOfTheClientFirst) {
   const io::UniqueFd accepted = accept_from(server);
   const std::string expected =
       proxy_header({.address = kLoopback, .port = port_of(client)},
-                   {.address = kLoopback, .port = forwarder_->tcp_ports(IpFamily::V4).pool}) +
+                   {.address = kLoopback, .port = forwarder_->tcp_ports(IpFamily::V4).pool.first}) +
       "hello";
   EXPECT_EQ(read_all(accepted.get()), expected);
 }

@@ -125,8 +125,9 @@ std::vector<Chain> ways(const std::string& prefix, const std::vector<std::string
 std::vector<Chain> way_chains(IpFamily family, const plan::NodePlan& node, TcpPorts ports) {
   const auto locals = local_conditions(family, node.detector);
   const std::string_view ip = nft_family(family);
-  const auto tcp = [](Port port) {
-    return fmt::format("meta l4proto tcp redirect to :{}", number(port));
+  const auto tcp = [](PortRange ports) {
+    return fmt::format("meta l4proto tcp redirect to :{}-{}", number(ports.first),
+                       number(ports.last()));
   };
   const auto udp = [ip](std::string_view set) {
     return fmt::format("meta l4proto udp redirect to :{} daddr . udp dport map @{}", ip, set);

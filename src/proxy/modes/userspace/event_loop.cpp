@@ -5,12 +5,21 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <utility>
 
 namespace fairlead::userspace {
 namespace {
 
 constexpr std::size_t kEventsATurn = 256;
+
+// splice(2) to a connection that was reset has no flag against it.
+void block_sigpipe() {
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+}
 
 }  // namespace
 
@@ -26,23 +35,25 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create() {
   return std::unique_ptr<EventLoop>(new EventLoop(std::move(epoll), std::move(wake)));
 }
 
-Result<void> EventLoop::watch(int fd, Watched& watched) {
+Result<void> EventLoop::watch(int fd, Watched& watched, unsigned which) {
   if (watched.id_ == 0) {
     watched.id_ = ++last_id_;
     known_.emplace(watched.id_, &watched);
   }
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                    .data = {.u64 = watched.id_}};
+                    .data = {.u64 = watched.id_ << 1 | which}};
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
     return errno_error(errno, "watch a socket");
   }
   return {};
 }
 
+void EventLoop::unwatch(int fd) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
 void EventLoop::let_go(std::unique_ptr<Watched> watched) {
   std::erase(again_, watched.get());
+  std::ranges::replace(resuming_, watched.get(), static_cast<Watched*>(nullptr));
   known_.erase(watched->id_);
-  watched->gone_ = true;
   gone_.push_back(std::move(watched));
 }
 
@@ -92,25 +103,32 @@ void EventLoop::run_timers() {
   }
 }
 
-// Unless it was let go earlier in this turn.
-void EventLoop::call(Watched* watched) {
-  if (!watched->gone_) watched->ready();
-}
-
-void EventLoop::call(std::uint64_t id) {
-  if (const auto found = known_.find(id); found != known_.end()) call(found->second);
+void EventLoop::tell(const epoll_event& event) {
+  const auto found = known_.find(event.data.u64 >> 1);
+  if (found == known_.end()) return;  // let go, perhaps in this turn
+  const auto is = [&event](std::uint32_t any) { return (event.events & any) != 0; };
+  found->second->ready({.which = static_cast<unsigned>(event.data.u64 & 1),
+                        .readable = is(EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR),
+                        .writable = is(EPOLLOUT | EPOLLHUP | EPOLLERR),
+                        .ended = is(EPOLLRDHUP | EPOLLHUP | EPOLLERR),
+                        .failed = is(EPOLLERR)});
 }
 
 void EventLoop::run() {
+  block_sigpipe();
   std::array<epoll_event, kEventsATurn> events;
   while (true) {
     const int count = epoll_wait(epoll_.get(), events.data(), kEventsATurn, timeout_ms());
     now_ = std::chrono::steady_clock::now();
-    for (Watched* watched : std::exchange(again_, {})) call(watched);
+    resuming_ = std::exchange(again_, {});
+    for (std::size_t i = 0; i < resuming_.size(); ++i) {
+      if (resuming_[i] != nullptr) resuming_[i]->resume();
+    }
+    resuming_.clear();
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       if (event.data.u64 != 0) {
-        call(event.data.u64);
+        tell(event);
         continue;
       }
       std::uint64_t ignored = 0;

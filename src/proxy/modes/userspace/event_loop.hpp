@@ -24,6 +24,15 @@ namespace fairlead::userspace {
 
 using Time = std::chrono::steady_clock::time_point;
 
+// What may have changed on one of the descriptors something has in a loop.
+struct Event {
+  unsigned which = 0;    // of the descriptors, as told to watch()
+  bool readable = true;  // or at its end, or reset
+  bool writable = true;
+  bool ended = false;   // the peer sends no more, or is gone
+  bool failed = false;  // it is gone
+};
+
 // Something with descriptors in a loop.
 class Watched {
  public:
@@ -31,25 +40,29 @@ class Watched {
   Watched(const Watched&) = delete;
   Watched& operator=(const Watched&) = delete;
   virtual ~Watched() = default;
-  // Something may have changed on one of its descriptors; called once for any number of them in one
-  // turn, or never for events that came before it was let go.
-  virtual void ready() = 0;
+  // Never called for events that came before it was let go; perhaps for those of a descriptor that
+  // was closed in the same turn.
+  virtual void ready(Event event) = 0;
+  // Asked for by EventLoop::again().
+  virtual void resume() {}
 
  private:
   friend class EventLoop;
   std::uint64_t id_ = 0;  // in its loop; 0 = it has none of its descriptors there
-  bool gone_ = false;
 };
 
 class EventLoop {
  public:
   static Result<std::unique_ptr<EventLoop>> create();
 
-  // Until `fd` is closed, `watched` hears of it when it becomes readable or writable. A process
-  // that is being started has a copy of it for a moment, and its events come for as long: they are
-  // for a number, which nobody has any more, and not for a pointer.
-  Result<void> watch(int fd, Watched& watched);
-  // Calls ready() again in the next turn, for those that stopped before they had done all.
+  // Until `fd` is closed, `watched` hears of it when it becomes readable or writable; `which`, 0 or
+  // 1, comes back with the event. A process that is being started has a copy of it for a moment,
+  // and its events come for as long: they are for a number, which nobody has any more, and not for
+  // a pointer.
+  Result<void> watch(int fd, Watched& watched, unsigned which = 0);
+  // No more of it, while it stays open.
+  void unwatch(int fd);
+  // Calls resume() in the next turn, for those that stopped before they had done all.
   void again(Watched& watched) { again_.push_back(&watched); }
   // Destroys it when the turn is over. Its descriptors are to be closed already.
   void let_go(std::unique_ptr<Watched> watched);
@@ -69,8 +82,7 @@ class EventLoop {
   int timeout_ms() const;
   void run_posted();
   void run_timers();
-  static void call(Watched* watched);
-  void call(std::uint64_t id);
+  void tell(const epoll_event& event);
 
   io::UniqueFd epoll_, wake_;
   Time now_ = std::chrono::steady_clock::now();
@@ -78,6 +90,7 @@ class EventLoop {
   std::unordered_map<std::uint64_t, Watched*> known_;
   std::uint64_t last_id_ = 0;
   std::vector<Watched*> again_;
+  std::vector<Watched*> resuming_;  // of this turn; null: let go meanwhile
   std::vector<std::unique_ptr<Watched>> gone_;
 
   std::mutex mutex_;

@@ -1,8 +1,8 @@
 #include "proxy/modes/userspace/forwarder.hpp"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,10 +20,6 @@ namespace {
 
 constexpr int kBacklog = 4096;
 constexpr int kAcceptsATurn = 64;
-// Per connection: two sockets, and two pipes while bytes are on their way.
-constexpr rlim_t kFilesAConnection = 6;
-constexpr rlim_t kOtherFiles = 512;
-constexpr rlim_t kWantedFiles = 1 << 20;
 constexpr auto kFullPause = std::chrono::milliseconds(50);
 
 // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; the kernel's headers that name them do not go together
@@ -37,21 +33,6 @@ unsigned cpus() {
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
-// Raises the soft limit of open files as far as it goes; how many connections that is.
-std::size_t connections_allowed() {
-  rlimit limit{};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  rlimit wanted = limit;
-  wanted.rlim_max = std::max(limit.rlim_max, kWantedFiles);
-  wanted.rlim_cur = wanted.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &wanted) != 0) {
-    wanted = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-    if (setrlimit(RLIMIT_NOFILE, &wanted) != 0) wanted = limit;
-  }
-  const rlim_t files = std::min(wanted.rlim_cur, kWantedFiles);
-  return files <= kOtherFiles ? 0 : (files - kOtherFiles) / kFilesAConnection;
-}
-
 // A socket at any address, at `port` (0: any free one), that shares its port with those of the
 // other loops.
 Result<io::UniqueFd> shared_socket(IpFamily family, int type, Port port) {
@@ -61,6 +42,8 @@ Result<io::UniqueFd> shared_socket(IpFamily family, int type, Port port) {
   if (!out) return errno_error(errno, "make a socket");
   const int yes = 1;
   setsockopt(out.get(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
+  // Connections that are accepted inherit it.
+  if (type == SOCK_STREAM) setsockopt(out.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   if (family == IpFamily::V6) setsockopt(out.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
   if (bind(out.get(), address.get(), address.size) != 0) {
     return errno_error(errno, fmt::format("bind {}", any));
@@ -78,37 +61,63 @@ Result<Port> port_of(const io::UniqueFd& socket) {
   return bound.port;
 }
 
-// One socket for each loop, all at one port.
-struct SharedSockets {
-  std::vector<io::UniqueFd> sockets;
-  Port port{};
-};
-Result<SharedSockets> shared_sockets(IpFamily family, int type, std::size_t count) {
-  SharedSockets out;
+// One socket for each loop, all at one port; 0: any free one.
+Result<std::vector<io::UniqueFd>> shared_sockets(IpFamily family, int type, std::size_t count,
+                                                 Port port = {}) {
+  std::vector<io::UniqueFd> out;
   for (std::size_t i = 0; i < count; ++i) {
-    FAIRLEAD_TRY(socket, shared_socket(family, type, out.port));
-    if (i == 0) {
-      FAIRLEAD_TRY(port, port_of(socket));
-      out.port = port;
+    FAIRLEAD_TRY(socket, shared_socket(family, type, port));
+    if (number(port) == 0) {
+      FAIRLEAD_TRY(given, port_of(socket));
+      port = given;
     }
-    if (type == SOCK_DGRAM) receive_destinations(socket.get(), family);
-    out.sockets.push_back(std::move(socket));
+    out.push_back(std::move(socket));
   }
   return out;
 }
 
+// Listening sockets at a range of ports.
+struct SharedRange {
+  std::vector<std::vector<io::UniqueFd>> sockets;  // by port, then by loop
+  PortRange ports;
+};
+Result<SharedRange> range_at(IpFamily family, std::size_t count, Port first) {
+  SharedRange out{.sockets = {}, .ports = {.first = first}};
+  for (std::uint16_t i = 0; i < PortRange::kPorts; ++i) {
+    const Port port{static_cast<std::uint16_t>(number(first) + i)};
+    FAIRLEAD_TRY(sockets, shared_sockets(family, SOCK_STREAM, count, port));
+    for (const io::UniqueFd& socket : sockets) {
+      if (listen(socket.get(), kBacklog) != 0) return errno_error(errno, "listen");
+    }
+    out.sockets.push_back(std::move(sockets));
+  }
+  return out;
+}
+
+// Where the kernel finds one free port there are others after it, as a rule.
+Result<SharedRange> shared_range(IpFamily family, std::size_t count) {
+  constexpr int kAttempts = 64;
+  Error last;
+  for (int i = 0; i < kAttempts; ++i) {
+    FAIRLEAD_TRY(free, shared_socket(family, SOCK_STREAM, {}));
+    FAIRLEAD_TRY(first, port_of(free));
+    if (number(first) > 65535 - PortRange::kPorts) continue;
+    free.reset();
+    auto range = range_at(family, count, first);
+    if (range) return range;
+    last = range.error();
+  }
+  return last.with_context(fmt::format("find {} free ports in a row", PortRange::kPorts));
+}
+
 // Where the client wanted to go: before redirection if there was one.
-std::optional<SocketAddress> destination_of(int socket) {
+std::optional<SocketAddress> destination_of(int socket, IpFamily family) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
-  auto* raw = reinterpret_cast<sockaddr*>(&address);
-  if (getsockname(socket, raw, &size) != 0) return std::nullopt;
-  sockaddr_storage original{};
-  socklen_t original_size = sizeof original;
-  const bool v4 = address.ss_family == AF_INET;
-  if (getsockopt(socket, v4 ? SOL_IP : SOL_IPV6, kOriginalDestination, &original, &original_size) ==
-      0) {
-    address = original;
+  if (getsockopt(socket, family == IpFamily::V4 ? SOL_IP : SOL_IPV6, kOriginalDestination, &address,
+                 &size) != 0) {
+    size = sizeof address;
+    if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) return std::nullopt;
   }
   auto out = io::from_kernel(address);
   return out ? std::optional(*out) : std::nullopt;
@@ -149,11 +158,12 @@ struct Forwarder::Route {
 // Everything below but the constructor and post() belongs to the loop's thread.
 class Forwarder::Loop {
  public:
-  Loop(std::unique_ptr<EventLoop> loop, const ForwarderConfig& config,
-       std::shared_ptr<std::atomic<std::size_t>> open)
+  Loop(std::unique_ptr<EventLoop> loop, const ForwarderConfig& config, Budget& budget)
       : loop_(std::move(loop)),
-        relays_{.loop = *loop_, .pipes = {}, .open = std::move(open), .relays = {}},
-        config_(config),
+        relays_{.loop = *loop_,
+                .budget = budget,
+                .pipes = PipePool(budget.limits().pipes / config.loops)},
+        udp_idle_(config.udp_idle),
         thread_([this] { loop_->run(); }) {}
   ~Loop() {
     loop_->stop();
@@ -161,7 +171,7 @@ class Forwarder::Loop {
   }
   void post(std::function<void()> work) { loop_->post(std::move(work)); }
 
-  void accept_at(io::UniqueFd socket, bool short_cut);
+  void accept_at(io::UniqueFd socket, IpFamily family, bool short_cut);
   void close_acceptors();
   void set_routes(const plan::ServicePlan* before, const std::shared_ptr<Service>& after);
   void open_udp(const UdpEntry& entry, io::UniqueFd socket, std::shared_ptr<Service> service);
@@ -176,12 +186,12 @@ class Forwarder::Loop {
     }
   };
   const Route* find(const SocketAddress& destination) const;
-  void take(io::UniqueFd client, bool short_cut);
+  void take(io::UniqueFd client, IpFamily family, const SocketAddress& peer, bool short_cut);
 
   std::unique_ptr<EventLoop> loop_;
   RelayContext relays_;
   DatagramRoom room_;
-  ForwarderConfig config_;
+  std::chrono::milliseconds udp_idle_;
   std::unordered_map<SocketAddress, Route, PlaceHash> routes_;  // of TCP
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
   std::map<UdpEntry, std::unique_ptr<UdpListener>> udp_;
@@ -190,22 +200,28 @@ class Forwarder::Loop {
 
 class Forwarder::Loop::Acceptor final : public Watched {
  public:
-  Acceptor(Loop& owner, io::UniqueFd socket, bool short_cut)
-      : owner_(owner), socket_(std::move(socket)), short_cut_(short_cut) {}
+  Acceptor(Loop& owner, io::UniqueFd socket, IpFamily family, bool short_cut)
+      : owner_(owner), socket_(std::move(socket)), family_(family), short_cut_(short_cut) {}
   void start() { static_cast<void>(owner_.loop_->watch(socket_.get(), *this)); }
   void close_socket() { socket_.reset(); }
-  void ready() override {
+  void ready(Event) override { resume(); }
+  void resume() override {
     for (int i = 0; i < kAcceptsATurn; ++i) {
-      io::UniqueFd client(accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      sockaddr_storage peer{};
+      socklen_t size = sizeof peer;
+      io::UniqueFd client(accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size,
+                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (client) {
-        owner_.take(std::move(client), short_cut_);
+        if (const auto from = io::from_kernel(peer)) {
+          owner_.take(std::move(client), family_, *from, short_cut_);
+        }
         continue;
       }
       if (errno == ECONNABORTED || errno == EINTR) continue;
       if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
         // They wait in the backlog until others have ended.
         owner_.loop_->call_at(owner_.loop_->now() + kFullPause, [this] {
-          if (socket_) ready();
+          if (socket_) resume();
         });
       }
       return;
@@ -216,11 +232,12 @@ class Forwarder::Loop::Acceptor final : public Watched {
  private:
   Loop& owner_;
   io::UniqueFd socket_;
+  IpFamily family_;
   bool short_cut_;
 };
 
-void Forwarder::Loop::accept_at(io::UniqueFd socket, bool short_cut) {
-  acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket), short_cut));
+void Forwarder::Loop::accept_at(io::UniqueFd socket, IpFamily family, bool short_cut) {
+  acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket), family, short_cut));
   acceptors_.back()->start();
 }
 
@@ -239,24 +256,20 @@ const Forwarder::Route* Forwarder::Loop::find(const SocketAddress& destination) 
   return found == routes_.end() ? nullptr : &found->second;
 }
 
-void Forwarder::Loop::take(io::UniqueFd client, bool short_cut) {
-  const auto destination = destination_of(client.get());
+void Forwarder::Loop::take(io::UniqueFd client, IpFamily family, const SocketAddress& peer,
+                           bool short_cut) {
+  const auto destination = destination_of(client.get(), family);
   const Route* route = destination ? find(*destination) : nullptr;
   // Withdrawn a moment ago, or somebody who found our port.
   if (route == nullptr || (!short_cut && !route->pool)) {
     return reset_connection(std::move(client));
   }
-  if (relays_.open->load(std::memory_order_relaxed) >= config_.most_connections) {
+  if (!relays_.budget.take_connection()) {
     route->service->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return reset_connection(std::move(client));
   }
-  sockaddr_storage peer{};
-  socklen_t size = sizeof peer;
-  if (getpeername(client.get(), reinterpret_cast<sockaddr*>(&peer), &size) != 0) return;
-  const auto address = io::from_kernel(peer);
-  if (!address) return;
   Relay::start(relays_, {.client = std::move(client),
-                         .client_address = *address,
+                         .client_address = peer,
                          .destination = *destination,
                          .service = route->service,
                          .pool = short_cut ? PoolKind::Cluster : *route->pool});
@@ -285,10 +298,8 @@ void Forwarder::Loop::set_routes(const plan::ServicePlan* before,
 
 void Forwarder::Loop::open_udp(const UdpEntry& entry, io::UniqueFd socket,
                                std::shared_ptr<Service> service) {
-  const UdpContext context{.loop = *loop_,
-                           .room = room_,
-                           .idle = config_.udp_idle,
-                           .most_flows = config_.most_connections};
+  const UdpContext context{
+      .loop = *loop_, .room = room_, .budget = relays_.budget, .idle = udp_idle_};
   auto listener =
       std::make_unique<UdpListener>(context, std::move(socket), std::move(service), entry.pool);
   if (!listener->start()) return;
@@ -309,21 +320,15 @@ void Forwarder::Loop::review_udp(const plan::PlanKey& key) {
 
 // ---- The forwarder
 
-Forwarder::Forwarder(ForwarderConfig config) : config_(std::move(config)) {}
+Forwarder::Forwarder(ForwarderConfig config, Limits limits)
+    : config_(std::move(config)), budget_(std::make_unique<Budget>(limits)) {}
 
 Forwarder::~Forwarder() = default;
 
 Result<std::unique_ptr<Forwarder>> Forwarder::create(ForwarderConfig config) {
   if (config.loops == 0) config.loops = cpus();
-  const std::size_t allowed = connections_allowed();
-  if (allowed == 0) {
-    return make_error(ErrorCode::Exhausted,
-                      "the limit of open files leaves none for connections; raise it (ulimit -n, "
-                      "LimitNOFILE=)");
-  }
-  config.most_connections =
-      config.most_connections == 0 ? allowed : std::min(config.most_connections, allowed);
-  std::unique_ptr<Forwarder> out(new Forwarder(std::move(config)));
+  FAIRLEAD_TRY(limits, limits_here(config.most_connections, config.most_flows));
+  std::unique_ptr<Forwarder> out(new Forwarder(std::move(config), limits));
   FAIRLEAD_CHECK(out->start());
   return out;
 }
@@ -345,7 +350,7 @@ void Forwarder::on_all_loops(Work work) {
 Result<void> Forwarder::start() {
   for (unsigned i = 0; i < config_.loops; ++i) {
     FAIRLEAD_TRY(loop, EventLoop::create());
-    loops_.push_back(std::make_unique<Loop>(std::move(loop), config_, open_));
+    loops_.push_back(std::make_unique<Loop>(std::move(loop), config_, *budget_));
   }
   for (const IpFamily family : config_.families) FAIRLEAD_CHECK(listen(family));
   return {};
@@ -354,13 +359,12 @@ Result<void> Forwarder::start() {
 Result<void> Forwarder::listen(IpFamily family) {
   TcpPorts ports;
   for (const bool short_cut : {false, true}) {
-    FAIRLEAD_TRY(shared, shared_sockets(family, SOCK_STREAM, loops_.size()));
-    for (const io::UniqueFd& socket : shared.sockets) {
-      if (::listen(socket.get(), kBacklog) != 0) return errno_error(errno, "listen");
-    }
-    (short_cut ? ports.short_cut : ports.pool) = shared.port;
+    FAIRLEAD_TRY(range, shared_range(family, loops_.size()));
+    (short_cut ? ports.short_cut : ports.pool) = range.ports;
     on_all_loops([&](Loop& loop, std::size_t i) {
-      loop.accept_at(std::move(shared.sockets[i]), short_cut);
+      for (auto& sockets : range.sockets) {
+        loop.accept_at(std::move(sockets[i]), family, short_cut);
+      }
     });
   }
   tcp_ports_.emplace(family, ports);
@@ -371,11 +375,21 @@ Result<void> Forwarder::open_udp(const std::shared_ptr<Service>& service) {
   const plan::ServicePlanPtr plan = service->plan();
   for (const UdpEntry& entry : udp_entries(*plan)) {
     if (udp_ports_.contains(entry)) continue;
-    FAIRLEAD_TRY(shared, shared_sockets(entry.key.family, SOCK_DGRAM, loops_.size()));
+    if (!budget_->take_files(loops_.size())) {
+      return make_error(ErrorCode::Exhausted, "no files are left for the UDP sockets of {}",
+                        entry.key.service_port.to_string());
+    }
+    auto sockets = shared_sockets(entry.key.family, SOCK_DGRAM, loops_.size());
+    if (!sockets) {
+      budget_->give_files(loops_.size());
+      return sockets.error();
+    }
+    FAIRLEAD_TRY(port, port_of(sockets->front()));
     on_all_loops([&](Loop& loop, std::size_t i) {
-      loop.open_udp(entry, std::move(shared.sockets[i]), service);
+      receive_destinations((*sockets)[i].get(), entry.key.family);
+      loop.open_udp(entry, std::move((*sockets)[i]), service);
     });
-    udp_ports_.emplace(entry, shared.port);
+    udp_ports_.emplace(entry, port);
   }
   return {};
 }
@@ -385,6 +399,7 @@ void Forwarder::close_udp(const plan::PlanKey& key, const std::vector<UdpEntry>&
     const UdpEntry entry{.key = key, .pool = pool};
     if (std::ranges::find(kept, entry) != kept.end() || udp_ports_.erase(entry) == 0) continue;
     on_all_loops([&entry](Loop& loop, std::size_t) { loop.close_udp(entry); });
+    budget_->give_files(loops_.size());
   }
 }
 
@@ -449,10 +464,7 @@ std::vector<ServiceTotals> Forwarder::totals() const {
 
 bool Forwarder::drain(std::chrono::steady_clock::time_point deadline) {
   on_all_loops([](Loop& loop, std::size_t) { loop.close_acceptors(); });
-  while (open_->load() > 0 && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return open_->load() == 0;
+  return budget_->wait_for_the_last(deadline);
 }
 
 }  // namespace fairlead::userspace

@@ -1,11 +1,11 @@
 // Forwarder: the data path of userspace mode. One event loop and thread a core, each with its own
 // listening sockets (SO_REUSEPORT), which the kernel spreads connections over.
 //
-// TCP connections of all services arrive at two ports a family: one for the pool a frontend leads
-// to, one for clients that take the short cut to the cluster pool (this node and its pods, past a
-// Local policy); which service is meant is told by the address they were sent to (SO_ORIGINAL_DST).
-// Datagrams lose that address when they are redirected, so each UDP service port has sockets of its
-// own.
+// TCP connections of all services arrive at two ranges of ports a family: one for the pool a
+// frontend leads to, one for clients that take the short cut to the cluster pool (this node and its
+// pods, past a Local policy); which service is meant is told by the address they were sent to
+// (SO_ORIGINAL_DST). Datagrams lose that address when they are redirected, so each UDP service port
+// has sockets of its own.
 //
 // Owner: UserspaceMode, on the proxy's worker thread; apply() returns when all loops work by the
 // new plans. Connections outlive the change of a plan, and the end of their service. Not here: how
@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "proxy/modes/userspace/budget.hpp"
 #include "proxy/modes/userspace/service.hpp"
 
 namespace fairlead::userspace {
@@ -26,12 +27,22 @@ struct ForwarderConfig {
   unsigned loops = 0;  // 0 = one a CPU we may run on
   Choice choice = Choice::RoundRobin;
   std::size_t most_connections = 0;  // above it new ones are refused; 0 = what descriptors allow
+  std::size_t most_flows = 0;        // of UDP; as above, and at most half of the descriptors
   std::chrono::milliseconds udp_idle{250};
   std::vector<IpFamily> families;
 };
 
+// A few ports in a row. One would not do: two connections of a client from one of its ports to two
+// services would be the same connection, once both are redirected. The kernel takes the first port
+// at which they differ.
+struct PortRange {
+  static constexpr std::uint16_t kPorts = 8;
+  Port first{};
+  Port last() const { return Port{static_cast<std::uint16_t>(number(first) + kPorts - 1)}; }
+};
+
 struct TcpPorts {
-  Port pool{}, short_cut{};
+  PortRange pool, short_cut;
 };
 
 // Which sockets a frontend's datagrams are for.
@@ -63,7 +74,7 @@ class Forwarder {
   TcpPorts tcp_ports(IpFamily family) const { return tcp_ports_.at(family); }
   std::optional<Port> udp_port(const UdpEntry& entry) const;
 
-  std::size_t open_connections() const { return open_->load(); }
+  const Budget& budget() const { return *budget_; }
   std::vector<ServiceTotals> totals() const;
   // No new connections from now on; true when the last one has ended before `deadline`.
   bool drain(std::chrono::steady_clock::time_point deadline);
@@ -71,7 +82,7 @@ class Forwarder {
  private:
   class Loop;
   struct Route;
-  explicit Forwarder(ForwarderConfig config);
+  Forwarder(ForwarderConfig config, Limits limits);
   Result<void> start();
   Result<void> listen(IpFamily family);
   Result<void> open_udp(const std::shared_ptr<Service>& service);
@@ -80,7 +91,7 @@ class Forwarder {
   void on_all_loops(Work work);
 
   ForwarderConfig config_;
-  std::shared_ptr<std::atomic<std::size_t>> open_ = std::make_shared<std::atomic<std::size_t>>(0);
+  std::unique_ptr<Budget> budget_;
   std::vector<std::unique_ptr<Loop>> loops_;
   std::map<IpFamily, TcpPorts> tcp_ports_;
   std::map<UdpEntry, Port> udp_ports_;

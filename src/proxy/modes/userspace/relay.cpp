@@ -1,12 +1,12 @@
 #include "proxy/modes/userspace/relay.hpp"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <utility>
 
 #include "io/sockaddr.hpp"
 #include "proxy/modes/userspace/proxy_protocol.hpp"
@@ -18,10 +18,18 @@ using namespace std::chrono_literals;
 
 // How long each attempt may take; kube-proxy's (spec/kube-proxy 7.4).
 constexpr std::array kDialDeadlines = {250ms, 500ms, 1000ms, 2000ms};
-constexpr int kPipeBytes = 256 * 1024;
-constexpr std::size_t kIdlePipes = 64;
-// Turns of one direction before others get theirs.
-constexpr int kTurns = 16;
+int error_of(int socket) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
+  return error;
+}
+
+bool is_connected(int socket) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  return getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
+}
 
 void send_at_once(int socket) {
   const int yes = 1;
@@ -29,25 +37,6 @@ void send_at_once(int socket) {
 }
 
 }  // namespace
-
-std::optional<Pipe> PipePool::take() {
-  if (!idle_.empty()) {
-    Pipe out = std::move(idle_.back());
-    idle_.pop_back();
-    return out;
-  }
-  int ends[2];
-  if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0) return std::nullopt;
-  Pipe out{.out = io::UniqueFd(ends[0]), .in = io::UniqueFd(ends[1])};
-  // Refused when the user has many pipes already; then it stays at the default.
-  fcntl(out.in.get(), F_SETPIPE_SZ, kPipeBytes);
-  out.capacity = static_cast<std::size_t>(fcntl(out.in.get(), F_GETPIPE_SZ));
-  return out;
-}
-
-void PipePool::give_back(Pipe pipe) {
-  if (idle_.size() < kIdlePipes) idle_.push_back(std::move(pipe));
-}
 
 void reset_connection(io::UniqueFd socket) {
   const linger at_once{.l_onoff = 1, .l_linger = 0};
@@ -62,12 +51,9 @@ void Relay::start(RelayContext& context, Request request) {
 }
 
 Relay::Relay(RelayContext& context, Request request)
-    : context_(context), request_(std::move(request)) {
-  context_.open->fetch_add(1, std::memory_order_relaxed);
-  send_at_once(request_.client.get());
-}
+    : context_(context), request_(std::move(request)) {}
 
-Relay::~Relay() { context_.open->fetch_sub(1, std::memory_order_relaxed); }
+Relay::~Relay() { context_.budget.give_connection(); }
 
 // ---- Dialing
 
@@ -81,13 +67,12 @@ void Relay::dial() {
   if (!tried_.empty()) {
     request_.service->counters.retries.fetch_add(1, std::memory_order_relaxed);
   }
-  backend_ = backend;
   tried_.push_back(*backend);
   const io::KernelAddress address =
       io::to_kernel({.address = backend->address, .port = backend->port});
   server_ = io::UniqueFd(
       socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!server_ || !context_.loop.watch(server_.get(), *this)) return dial_failed();
+  if (!server_) return dial_failed();
   send_at_once(server_.get());
   dialed_ = std::chrono::steady_clock::now();
   deadline_ = context_.loop.call_at(dialed_ + kDialDeadlines[tried_.size() - 1], [this] {
@@ -95,8 +80,10 @@ void Relay::dial() {
     dial_failed();
   });
   if (connect(server_.get(), address.get(), address.size) != 0 && errno != EINPROGRESS) {
-    dial_failed();
+    return dial_failed();
   }
+  // Only now: a socket that was never connected counts as hung up.
+  if (!context_.loop.watch(server_.get(), *this, Server)) dial_failed();
 }
 
 void Relay::dial_failed() {
@@ -106,26 +93,25 @@ void Relay::dial_failed() {
   dial();
 }
 
-void Relay::check_dial() {
-  int error = 0;
-  socklen_t size = sizeof error;
-  getsockopt(server_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) return dial_failed();
-  sockaddr_storage peer{};
-  socklen_t peer_size = sizeof peer;
-  if (getpeername(server_.get(), reinterpret_cast<sockaddr*>(&peer), &peer_size) != 0) {
-    return;  // still under way
+void Relay::check_dial(Event event) {
+  if (tried_.size() > 1) {
+    // The event may be of the socket before this one.
+    const int error = error_of(server_.get());
+    if (error != 0) return dial_failed();
+    if (!is_connected(server_.get())) return;
+  } else if (event.failed) {
+    return dial_failed();
   }
   context_.loop.cancel(*deadline_);
   deadline_.reset();
   Service& service = *request_.service;
   service.counters.connected_after(std::chrono::steady_clock::now() - dialed_);
-  service.chosen(request_.client_address.address, *backend_, context_.loop.now());
-  service.opened(*backend_);
+  service.chosen(request_.client_address.address, tried_.back(), context_.loop.now());
+  service.opened(tried_.back());
   state_ = State::Relaying;
   if (!introduce_client()) return finish(true);
-  if (!context_.loop.watch(request_.client.get(), *this)) return finish(true);
-  pump_both();
+  if (!context_.loop.watch(request_.client.get(), *this, Client)) return finish(true);
+  // The loop tells of what is there already, on either side.
 }
 
 // The connection is new: what it takes first fits into its buffer.
@@ -138,61 +124,62 @@ bool Relay::introduce_client() {
 
 // ---- Relaying
 
-void Relay::ready() {
-  if (state_ == State::Dialing) return check_dial();
-  if (state_ == State::Relaying) pump_both();
+void Relay::ready(Event event) {
+  const Which source = event.which == Client ? Client : Server;
+  if (state_ == State::Dialing && source == Server) check_dial(event);
+  if (state_ != State::Relaying) return;
+  if (event.failed && (source == Client ? up_ : down_).done()) return finish(true);
+  if (event.readable && !move(source, event.ended)) return;
+  const Which other = source == Client ? Server : Client;
+  if (event.writable && (other == Client ? up_ : down_).holds()) move(other, true);
 }
 
-void Relay::pump_both() {
+void Relay::resume() {
+  to_resume_ = false;
+  if (state_ == State::Relaying && move(Client, true)) move(Server, true);
+}
+
+Stream::Progress Relay::move_bytes(Which source, bool ended) {
   ServiceCounters& counters = request_.service->counters;
-  const Progress up = pump(up_, request_.client.get(), server_.get(), counters.bytes_in);
-  if (up == Progress::Failed) return finish(true);
-  const Progress down = pump(down_, server_.get(), request_.client.get(), counters.bytes_out);
-  if (down == Progress::Failed) return finish(true);
-  if (up_.done && down_.done) return finish(false);
-  if (up == Progress::MoreToDo || down == Progress::MoreToDo) context_.loop.again(*this);
+  const Stream::Tools tools{.pipes = context_.pipes, .buffer = context_.buffer};
+  const int client = request_.client.get();
+  const int server = server_.get();
+  if (source == Client) {
+    return up_.move({.from = client, .to = server, .ended = ended, .end_by_close = down_.done()},
+                    tools, counters.bytes_in);
+  }
+  return down_.move({.from = server, .to = client, .ended = ended, .end_by_close = up_.done()},
+                    tools, counters.bytes_out);
 }
 
-// Moves what can be moved now. Reads only into an empty pipe: then EAGAIN means that the source has
-// nothing, never that the pipe is full.
-Relay::Progress Relay::pump(Flow& flow, int from, int to, std::atomic<std::uint64_t>& bytes) {
-  for (int turn = 0; turn < kTurns; ++turn) {
-    if (flow.done) return Progress::Blocked;
-    if (flow.in_pipe == 0 && !flow.ended) {
-      if (!flow.pipe) flow.pipe = context_.pipes.take();
-      if (!flow.pipe) return Progress::Failed;
-      const ssize_t got = splice(from, nullptr, flow.pipe->in.get(), nullptr, flow.pipe->capacity,
-                                 SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-      if (got < 0 && errno == EAGAIN) {
-        context_.pipes.give_back(*std::exchange(flow.pipe, std::nullopt));
-        return Progress::Blocked;
-      }
-      if (got < 0) return Progress::Failed;
-      flow.ended = got == 0;
-      flow.in_pipe = static_cast<std::size_t>(got);
-      bytes.fetch_add(flow.in_pipe, std::memory_order_relaxed);
-    }
-    while (flow.in_pipe > 0) {
-      const ssize_t put = splice(flow.pipe->out.get(), nullptr, to, nullptr, flow.in_pipe,
-                                 SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-      if (put < 0 && errno == EAGAIN) return Progress::Blocked;
-      if (put <= 0) return Progress::Failed;
-      flow.in_pipe -= static_cast<std::size_t>(put);
-    }
-    if (flow.ended) {
-      if (flow.pipe) context_.pipes.give_back(*std::exchange(flow.pipe, std::nullopt));
-      shutdown(to, SHUT_WR);
-      flow.done = true;
-    }
+bool Relay::move(Which source, bool ended) {
+  switch (move_bytes(source, ended)) {
+    case Stream::Progress::SinkLost:
+      // What it has said before it went is still to be passed on.
+      move_bytes(source == Client ? Server : Client, true);
+      finish(true);
+      return false;
+    case Stream::Progress::SourceLost:
+      finish(true);
+      return false;
+    case Stream::Progress::MoreToDo:
+      if (!std::exchange(to_resume_, true)) context_.loop.again(*this);
+      return true;
+    case Stream::Progress::Blocked:
+      break;
   }
-  return Progress::MoreToDo;
+  if (!up_.done() || !down_.done()) return true;
+  finish(false);
+  return false;
 }
 
 void Relay::finish(bool reset) {
   if (state_ == State::Over) return;
   if (deadline_) context_.loop.cancel(*deadline_);
-  if (state_ == State::Relaying) request_.service->closed(*backend_);
+  if (state_ == State::Relaying) request_.service->closed(tried_.back());
   state_ = State::Over;
+  up_.give_back(context_.pipes);
+  down_.give_back(context_.pipes);
   if (reset) {
     reset_connection(std::move(request_.client));
     if (server_) reset_connection(std::move(server_));

@@ -1,10 +1,8 @@
-// Relay: one TCP connection of a client and the one to its endpoint, bytes moved between them by
-// splice(2) through a pipe, so that they never enter our memory. Half-closes and resets are carried
-// through; a slow reader stops the other side's reading.
+// Relay: one TCP connection of a client and the one to its endpoint, and the bytes between them
+// (Stream). Half-closes and resets are carried through.
 //
-// A relay owns its two sockets; a pipe is lent to it only while bytes are on their way, so an idle
-// connection costs two descriptors and this object. It ends itself (EventLoop::let_go) when both
-// directions are done. Loop thread only.
+// A relay owns its two sockets; an idle connection costs two descriptors and this object. It ends
+// itself (EventLoop::let_go) when both directions are done. Loop thread only.
 // Not here: accepting, and which endpoints there are (Service).
 #pragma once
 
@@ -13,35 +11,22 @@
 #include <optional>
 #include <vector>
 
+#include "proxy/modes/userspace/budget.hpp"
 #include "proxy/modes/userspace/event_loop.hpp"
 #include "proxy/modes/userspace/service.hpp"
+#include "proxy/modes/userspace/stream.hpp"
 
 namespace fairlead::userspace {
-
-// A pipe with its capacity, empty when it is not in use.
-struct Pipe {
-  io::UniqueFd out, in;  // read end, write end
-  std::size_t capacity = 0;
-};
-
-// Pipes of one loop, kept for reuse.
-class PipePool {
- public:
-  std::optional<Pipe> take();  // nullopt: no descriptors left
-  void give_back(Pipe pipe);   // must be empty
-
- private:
-  std::vector<Pipe> idle_;
-};
 
 class Relay;
 
 // What all relays of a loop share.
 struct RelayContext {
   EventLoop& loop;
+  Budget& budget;
   PipePool pipes;
-  std::shared_ptr<std::atomic<std::size_t>> open;  // relays alive, in all loops
-  std::list<std::unique_ptr<Relay>> relays{};      // of this loop
+  std::vector<char> buffer = std::vector<char>(kCopiedAtOnce);
+  std::list<std::unique_ptr<Relay>> relays{};  // of this loop
 };
 
 class Relay final : public Watched {
@@ -53,30 +38,26 @@ class Relay final : public Watched {
     std::shared_ptr<Service> service;
     PoolKind pool = PoolKind::Cluster;
   };
-  // The context owns the relay until it is done.
+  // The context owns the relay until it is done. A connection was taken from the budget for it,
+  // which it gives back.
   static void start(RelayContext& context, Request request);
 
   Relay(RelayContext& context, Request request);
   ~Relay() override;
-  void ready() override;
+  void ready(Event event) override;
+  void resume() override;
 
  private:
   enum class State : std::uint8_t { Dialing, Relaying, Over };
-  // One direction.
-  struct Flow {
-    std::optional<Pipe> pipe;
-    std::size_t in_pipe = 0;
-    bool ended = false;  // the source has sent its end
-    bool done = false;   // and it was passed on
-  };
-  enum class Progress : std::uint8_t { Blocked, MoreToDo, Failed };
+  enum Which : unsigned { Client, Server };  // sockets, for the loop
 
   void dial();
   void dial_failed();
-  void check_dial();
+  void check_dial(Event event);
   bool introduce_client();
-  void pump_both();
-  Progress pump(Flow& flow, int from, int to, std::atomic<std::uint64_t>& bytes);
+  // What `source` sends, on to the other; false when that was the end of the relay.
+  bool move(Which source, bool ended);
+  Stream::Progress move_bytes(Which source, bool ended);
   void finish(bool reset);
 
   RelayContext& context_;
@@ -84,11 +65,11 @@ class Relay final : public Watched {
   Request request_;
   io::UniqueFd server_;
   State state_ = State::Dialing;
-  std::vector<plan::Backend> tried_;
-  std::optional<plan::Backend> backend_;
+  std::vector<plan::Backend> tried_;  // the last one is dialed, or connected
   Time dialed_{};
   std::optional<EventLoop::Timer> deadline_;
-  Flow up_, down_;  // from the client, to the client
+  Stream up_, down_;  // from the client, to the client
+  bool to_resume_ = false;
 };
 
 // Ends a connection at once: the peer sees a reset.

@@ -111,8 +111,9 @@ class UdpListener::Flow final : public Watched {
   void close_socket() { socket_.reset(); }
   Time last_used{};
 
+  void ready(Event) override { resume(); }
   // Answers, back to the client.
-  void ready() override {
+  void resume() override {
     for (int turn = 0; turn < kBatchesATurn; ++turn) {
       Batch batch(owner_.context_.room);
       const std::size_t got = batch.receive(socket_.get());
@@ -162,7 +163,7 @@ std::size_t UdpListener::ClientHash::operator()(const SocketAddress& a) const no
   return std::hash<IpAddress>{}(a.address) * 31 + number(a.port);
 }
 
-void UdpListener::ready() {
+void UdpListener::resume() {
   for (int turn = 0; turn < kBatchesATurn; ++turn) {
     Batch batch(context_.room);
     batch.want_peers();
@@ -192,7 +193,7 @@ UdpListener::Flow* UdpListener::flow_of(const SocketAddress& client, const IpAdd
     return found->second->get();
   }
   const auto backend = service_->choose(pool_, client.address, {}, context_.loop.now());
-  if (!backend || flows_.size() >= context_.most_flows) {
+  if (!backend || !context_.budget.take_flow()) {
     service_->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
@@ -201,6 +202,7 @@ UdpListener::Flow* UdpListener::flow_of(const SocketAddress& client, const IpAdd
   io::UniqueFd socket(
       ::socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket || connect(socket.get(), address.get(), address.size) != 0) {
+    context_.budget.give_flow();
     service_->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
@@ -226,6 +228,7 @@ void UdpListener::touch(Flow& flow) {
 }
 
 void UdpListener::end(Flow& flow) {
+  context_.budget.give_flow();
   service_->closed(flow.backend());
   const auto place = by_client_.extract(flow.client()).mapped();
   flow.close_socket();

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "proxy/modes/userspace/budget.hpp"
 #include "proxy/modes/userspace/event_loop.hpp"
 #include "proxy/modes/userspace/service.hpp"
 
@@ -31,8 +32,8 @@ class DatagramRoom {
 struct UdpContext {
   EventLoop& loop;
   DatagramRoom& room;
+  Budget& budget;
   std::chrono::milliseconds idle;
-  std::size_t most_flows = 0;  // of one listener
 };
 
 class UdpListener final : public Watched {
@@ -42,7 +43,8 @@ class UdpListener final : public Watched {
               PoolKind pool);
   ~UdpListener() override;
   Result<void> start() { return context_.loop.watch(socket_.get(), *this); }
-  void ready() override;
+  void ready(Event) override { resume(); }
+  void resume() override;
   // Ends flows to endpoints that are in no pool of the service any more.
   void review();
 

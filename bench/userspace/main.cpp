@@ -1,0 +1,213 @@
+// The userspace mode beside HAProxy and beside no proxy at all, in one run: throughput, new
+// connections, latency, datagrams, memory of idle connections.
+//
+// bench_userspace [--check] [--brief]
+//   --check  exit 1 when an aim is missed
+//   --brief  a fifth of the time
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <span>
+
+#include "nftables/report.hpp"
+#include "userspace/load.hpp"
+#include "userspace/machines.hpp"
+
+namespace fairlead::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr unsigned kThreads = 2;
+constexpr int kRounds = 5;
+constexpr int kKept = 1000;
+constexpr double kRequestRate = 4000;
+constexpr int kIdle = 50'000;
+constexpr double kMostIdleBytes = 4096;
+
+struct Options {
+  bool check = false;
+  std::chrono::milliseconds lasts = 1500ms;
+};
+
+using Subjects = std::vector<Subject>;
+using Measure = std::function<Result<double>(const Subject&)>;
+
+// The median of some rounds, in which the subjects take turns: what else the machine does meets
+// them alike.
+Result<std::map<std::string, double>> in_turns(const Machines& machines, const Subjects& subjects,
+                                               const Measure& measure) {
+  std::map<std::string, std::vector<double>> seen;
+  for (int round = 0; round < kRounds; ++round) {
+    for (const Subject& subject : subjects) {
+      FAIRLEAD_CHECK(machines.client.run([&]() -> Result<void> {
+        auto figure = measure(subject);
+        if (!figure) return figure.error().with_context(subject.name);
+        seen[subject.name].push_back(*figure);
+        return {};
+      }));
+    }
+  }
+  std::map<std::string, double> out;
+  for (const auto& [name, figures] : seen) out.emplace(name, median(figures));
+  return out;
+}
+
+// More is better; the aim is at least HAProxy's, so the ratio theirs / ours is at most 1.
+void show(Report& report, const std::map<std::string, double>& figures, std::string_view unit,
+          double scale) {
+  for (const auto& [name, figure] : figures) {
+    report.note(name, fmt::format("{:.2f} {}", figure / scale, unit));
+  }
+}
+
+double ratio(const std::map<std::string, double>& figures, const std::string& a,
+             const std::string& b) {
+  return figures.at(a) / figures.at(b);
+}
+
+// Connections that this machine's limit of open files lets one process have, two for each.
+int most_idle() {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  return static_cast<int>(std::min<rlim_t>(kIdle, (files.rlim_max - 2000) / 4));
+}
+
+Result<double> bytes_an_idle_connection(const Machines& machines, const Subject& subject,
+                                        int connections) {
+  FAIRLEAD_TRY(before, resident_bytes(subject.process->pid()));
+  double out = 0;
+  FAIRLEAD_CHECK(machines.client.run([&]() -> Result<void> {
+    FAIRLEAD_TRY(sockets, idle(subject.address, connections));
+    FAIRLEAD_TRY(after, resident_bytes(subject.process->pid()));
+    out = (after - before) / static_cast<double>(sockets.size());
+    return {};
+  }));
+  return out;
+}
+
+Result<int> run(const Options& options, const std::string& folder) {
+  Report report;
+  const int connections = most_idle();
+  FAIRLEAD_TRY(machines, Machines::create());
+  Subjects subjects;
+  FAIRLEAD_TRY(ours, start_fairlead(machines, kThreads));
+  subjects.push_back(std::move(ours));
+  auto haproxy = start_haproxy(machines, kThreads, folder);
+  if (!haproxy && haproxy.error().code != ErrorCode::NotFound) return haproxy.error();
+  if (haproxy) {
+    subjects.push_back(*std::move(haproxy));
+  } else {
+    fmt::print("{}: beside a direct connection only\n", haproxy.error().message);
+  }
+  const bool beside = subjects.size() == 2;
+
+  // First, while their memory is fresh.
+  report.heading(fmt::format("{} idle connections{}", connections,
+                             connections < kIdle ? " (the limit of open files)" : ""));
+  for (const Subject& subject : subjects) {
+    FAIRLEAD_TRY(bytes, bytes_an_idle_connection(machines, subject, connections));
+    if (subject.name == "fairlead") {
+      report.aim("fairlead: memory of one", bytes, kMostIdleBytes, "B");
+    } else {
+      report.note(subject.name + ": memory of one", fmt::format("{:.0f} B", bytes));
+    }
+  }
+  subjects.push_back(direct());
+
+  const auto compare = [&](std::string_view what, std::string_view unit, double scale,
+                           const Measure& measure) -> Result<void> {
+    report.heading(what);
+    FAIRLEAD_TRY(figures, in_turns(machines, subjects, measure));
+    show(report, figures, unit, scale);
+    if (beside) report.aim("haproxy / fairlead", ratio(figures, "haproxy", "fairlead"), 1, "x");
+    report.note("direct / fairlead", fmt::format("{:.2f} x", ratio(figures, "direct", "fairlead")));
+    return {};
+  };
+  FAIRLEAD_CHECK(compare("throughput, to the client, 4 connections", "Gbit/s", 125e6,
+                         [&](const Subject& subject) {
+                           return bulk(subject.address, Direction::Download, 4, options.lasts);
+                         }));
+  FAIRLEAD_CHECK(compare("throughput, from the client, 4 connections", "Gbit/s", 125e6,
+                         [&](const Subject& subject) {
+                           return bulk(subject.address, Direction::Upload, 4, options.lasts);
+                         }));
+  FAIRLEAD_CHECK(compare("new connections, 64 at once", "/s", 1, [&](const Subject& subject) {
+    return new_connections(subject.address, 64, options.lasts);
+  }));
+
+  report.heading(
+      fmt::format("latency, {} connections kept, {:.0f} requests/s", kKept, kRequestRate));
+  std::map<std::string, double> medians;
+  FAIRLEAD_TRY(p99, in_turns(machines, subjects, [&](const Subject& subject) -> Result<double> {
+                 FAIRLEAD_TRY(all, latencies(subject.address, kKept, kRequestRate, options.lasts));
+                 medians[subject.name] = median(all);
+                 return percentile(std::move(all), 0.99);
+               }));
+  for (const auto& [name, figure] : p99) {
+    report.note(name + ": p50, p99", fmt::format("{:.0f} us, {:.0f} us", medians[name], figure));
+  }
+  if (beside) report.aim("p99: fairlead / haproxy", ratio(p99, "fairlead", "haproxy"), 1, "x");
+
+  std::erase_if(subjects, [](const Subject& subject) { return subject.name == "haproxy"; });
+  report.heading("datagrams, 32 flows");
+  FAIRLEAD_TRY(rates, in_turns(machines, subjects, [&](const Subject& subject) {
+                 return datagrams(subject.address, 32, 16, options.lasts);
+               }));
+  show(report, rates, "/s", 1);
+  report.note("direct / fairlead", fmt::format("{:.2f} x", ratio(rates, "direct", "fairlead")));
+  return report.missed();
+}
+
+int fail(const Error& error) {
+  fmt::print(stderr, "bench_userspace: {}\n", error.message);
+  return EXIT_FAILURE;
+}
+
+unsigned number_of(std::string_view text) {
+  unsigned out = 0;
+  std::from_chars(text.data(), text.data() + text.size(), out);
+  return out;
+}
+
+int main_of(std::span<const std::string_view> arguments) {
+  if (!arguments.empty() && arguments[0] == "--be-server") return be_server();
+  if (arguments.size() == 2 && arguments[0] == "--be-fairlead") {
+    return be_fairlead(number_of(arguments[1]));
+  }
+  Options options;
+  for (const std::string_view argument : arguments) {
+    if (argument == "--check") {
+      options.check = true;
+    } else if (argument == "--brief") {
+      options.lasts = 500ms;
+    } else {
+      fmt::print(stderr, "usage: bench_userspace [--check] [--brief]\n");
+      return 2;
+    }
+  }
+  std::string folder = (std::filesystem::temp_directory_path() / "bench-XXXXXX").string();
+  if (mkdtemp(folder.data()) == nullptr) return fail(errno_error(errno, "make a folder"));
+  const auto missed = run(options, folder);
+  std::filesystem::remove_all(folder);
+  if (!missed) return fail(missed.error());
+  if (*missed > 0) fmt::print("\n{} aims missed\n", *missed);
+  return options.check && *missed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+}  // namespace
+}  // namespace fairlead::bench
+
+int main(int argc, char** argv) {
+  const std::vector<std::string_view> arguments(argv + 1, argv + argc);
+  return fairlead::bench::main_of(arguments);
+}
