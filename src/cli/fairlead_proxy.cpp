@@ -83,13 +83,13 @@ class Run {
     const Config& config = invocation.config;
     FAIRLEAD_TRY(access, client::access_for_node(config.client_connection.kubeconfig, config.master,
                                                  client::Surroundings::of_process()));
-    FAIRLEAD_TRY(proxy,
-                 NodeProxy::create(loop_.get_executor(),
-                                   {.config = config,
-                                    .access = std::move(access),
-                                    .node_name = std::move(node),
-                                    .config_file = invocation.config_file,
-                                    .on_fatal = [this](const Error& error) { fail(error); }}));
+    FAIRLEAD_TRY(proxy, NodeProxy::create(loop_.get_executor(),
+                                          {.config = config,
+                                           .access = std::move(access),
+                                           .node_name = std::move(node),
+                                           .config_file = invocation.config_file,
+                                           .on_fatal = [this](const Error& error) { fail(error); },
+                                           .on_succeeded = [this] { yield_to_successor(); }}));
     proxy_ = std::move(proxy);
     // Nothing of this machine is changed before all that was asked for is known to be in order.
     set_up_host(config);
@@ -99,6 +99,7 @@ class Run {
     });
     proxy_->start();
     loop_.run();
+    signals_.clear();  // the mode may have connections that get their time to end
     if (failure_) return *failure_;
     return {};
   }
@@ -107,6 +108,11 @@ class Run {
   void stop(int signal) {
     log::info("Ending; all rules stay in place", {{"signal", signal}});
     close();
+  }
+  void yield_to_successor() {
+    log::info("Another process has taken over; ending when the last connection has ended");
+    signals_.cancel();
+    io::asio::post(loop_, [this] { close(); });
   }
   void fail(const Error& error) {
     failure_ = error;

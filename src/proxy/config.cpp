@@ -135,6 +135,9 @@ std::vector<std::string> validate(const Config& c) {
              "userspace.choice", quoted(c.userspace.choice),
              "must be roundRobin, leastConnections or randomOfTwo");
   out.expect_not_negative("userspace.maxConnections", c.userspace.max_connections);
+  out.expect_not_negative("userspace.maxFlows", c.userspace.max_flows);
+  out.expect(c.userspace.drain_timeout >= Duration{0}, "userspace.drainTimeout",
+             format_duration(c.userspace.drain_timeout), "must not be negative");
   out.expect(c.userspace.udp_timeout > Duration{0}, "userspace.udpTimeout",
              format_duration(c.userspace.udp_timeout), "must be greater than 0");
   check_conntrack(out, c.conntrack);

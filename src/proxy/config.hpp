@@ -67,7 +67,9 @@ struct NftablesSection {
 struct UserspaceSection {
   std::string choice = "roundRobin";                      // or leastConnections, randomOfTwo
   std::int32_t max_connections = 0;                       // 0 = what the limit of open files allows
+  std::int32_t max_flows = 0;                             // of UDP; 0 = half of the open files
   Duration udp_timeout = std::chrono::milliseconds{250};  // of idle flows
+  Duration drain_timeout = std::chrono::seconds{5};       // for connections, when the proxy ends
   bool operator==(const UserspaceSection&) const = default;
 };
 
@@ -185,7 +187,9 @@ void for_each_field(C& c, Visitor& v) {
   v.section("userspace", [&] {
     v.field("choice", c.userspace.choice);
     v.field("maxConnections", c.userspace.max_connections);
+    v.field("maxFlows", c.userspace.max_flows);
     v.field("udpTimeout", c.userspace.udp_timeout);
+    v.field("drainTimeout", c.userspace.drain_timeout);
   });
 }
 

@@ -241,6 +241,7 @@ void replace_zero_values(Config& c) {
   default_if_zero(c.nftables.min_sync_period, d.nftables.min_sync_period);
   default_if_zero(c.userspace.choice, d.userspace.choice);
   default_if_zero(c.userspace.udp_timeout, d.userspace.udp_timeout);
+  default_if_zero(c.userspace.drain_timeout, d.userspace.drain_timeout);
   default_if_zero(c.config_sync_period, d.config_sync_period);
 }
 

@@ -141,6 +141,7 @@ void NodeProxy::Impl::start() {
   tasks_.spawn(slices_->run());
   tasks_.spawn(ranges_->run());
   if (const int fd = kernel_->tamper_fd(); fd >= 0) tasks_.spawn(watch_tamper(fd));
+  if (const int fd = kernel_->successor_fd(); fd >= 0) tasks_.spawn(watch_successor(fd));
   if (!options_.config_file.empty()) tasks_.spawn(watch_config_file());
   start_servers();
 }

@@ -43,6 +43,7 @@ class NodeProxy {
     std::string config_file;  // watched; empty = none
     ModeFactory mode;         // empty = make_mode(config)
     std::function<void(const Error&)> on_fatal;
+    std::function<void()> on_succeeded;  // another process serves in our place: once, on the loop
     const Clock* clock = &Clock::real();
   };
   static Result<std::unique_ptr<NodeProxy>> create(io::Executor executor, Options options);

@@ -66,6 +66,7 @@ class NodeProxy::Impl {
   io::Task<void> sync_loop();
   io::Task<void> wait_for_surroundings();
   io::Task<void> watch_tamper(int fd);
+  io::Task<void> watch_successor(int fd);
   io::Task<void> watch_config_file();
   io::Task<void> take_outcome(Outcome outcome);
   void log_outcome(const Outcome& outcome);

@@ -129,4 +129,12 @@ io::Task<void> NodeProxy::Impl::watch_tamper(int fd) {
   }
 }
 
+io::Task<void> NodeProxy::Impl::watch_successor(int fd) {
+  io::UniqueFd copy(::dup(fd));
+  io::asio::posix::stream_descriptor descriptor(executor_, copy.release());
+  const auto [ec] =
+      co_await descriptor.async_wait(io::asio::posix::descriptor_base::wait_read, io::kNoThrow);
+  if (!ec && options_.on_succeeded) options_.on_succeeded();
+}
+
 }  // namespace fairlead::proxy

@@ -76,6 +76,7 @@ class KernelSide {
 
   Outcome run(Job job);
   int tamper_fd() const { return config_.mode->tamper_fd(); }
+  int successor_fd() const { return config_.mode->successor_fd(); }
   std::string_view mode_name() const { return config_.mode->name(); }
   const plan::Plan& plan() const { return plan_; }
 

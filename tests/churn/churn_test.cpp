@@ -1,6 +1,7 @@
 // The real programs under a cluster that never rests: an API server and the node proxy as processes
 // on node1 of a rig, changes without pause, the proxy killed and started again, in another mode if
-// need be; and clients that must not notice. Ends by itself and says what it saw.
+// need be, or replaced by another process while it runs; and clients that must not notice. Ends by
+// itself and says what it saw.
 //
 // A few seconds a mode by default. FAIRLEAD_CHURN_SECONDS makes it longer (./dev soak).
 #include <fcntl.h>
@@ -48,7 +49,7 @@ std::string program(std::string_view name) {
 struct Case {
   std::string name;
   std::vector<std::string> modes;  // in turn, one after each kill
-  bool kills = true;
+  enum class Ends { Killed, Replaced } ends = Ends::Killed;
 };
 // NOLINTNEXTLINE(readability-identifier-naming): GoogleTest asks for this name
 void PrintTo(const Case& value, std::ostream* out) { *out << value.name; }
@@ -207,10 +208,10 @@ class ChurnTest : public packets::RigTest, public testing::WithParamInterface<Ca
   void start_proxy(const std::string& mode) {
     const std::string variant = mode.substr(std::min(mode.find('-') + 1, mode.size()));
     if (mode.starts_with("iptables")) hint(variant);
-    proxy_.emplace(
-        start({program("fairlead-proxy"), "--kubeconfig", path("kubeconfig"), "--hostname-override",
-               "node1", "--cluster-cidr", "10.0.0.0/16", "--proxy-mode",
-               mode.substr(0, mode.find('-')), "--iptables-min-sync-period", "10ms"}));
+    proxy_.emplace(start(
+        {program("fairlead-proxy"), "--kubeconfig", path("kubeconfig"), "--hostname-override",
+         "node1", "--cluster-cidr", "10.0.0.0/16", "--proxy-mode", mode.substr(0, mode.find('-')),
+         "--iptables-min-sync-period", "10ms", "--userspace-drain-timeout", "1h"}));
     ++starts_;
   }
   // kubelet's, by which the variant of iptables is chosen.
@@ -298,10 +299,14 @@ class ChurnTest : public packets::RigTest, public testing::WithParamInterface<Ca
     while (Steady::now() < end && !HasFailure()) {
       for (int i = 0; i < 20 && !HasFailure(); ++i) one_change();
       if (!memory_ && Steady::now() > middle + (end - begin) / 10) memory_ = proxy_kilobytes();
-      if (!GetParam().kills || Steady::now() < next_kill || Steady::now() > middle) continue;
+      if (Steady::now() < next_kill || Steady::now() > middle) continue;
       ASSERT_TRUE(comes_true([&] { return in_step(); })) << log();
-      ASSERT_TRUE(proxy_->signal(SIGKILL));
-      ASSERT_TRUE(proxy_->wait_blocking());
+      if (GetParam().ends == Case::Ends::Killed) {
+        ASSERT_TRUE(proxy_->signal(SIGKILL));
+        ASSERT_TRUE(proxy_->wait_blocking());
+      } else {
+        replaced_.push_back(*std::exchange(proxy_, std::nullopt));
+      }
       mode_ = GetParam().modes[static_cast<std::size_t>(starts_) % GetParam().modes.size()];
       start_proxy(mode_);
       next_kill = Steady::now() + pause;
@@ -323,6 +328,7 @@ class ChurnTest : public packets::RigTest, public testing::WithParamInterface<Ca
   io::UniqueFd log_;
   test::Loop loop_;
   std::optional<io::Child> api_server_, proxy_;
+  std::vector<io::Child> replaced_;  // the first one has the connections that are kept
   std::unique_ptr<client::ApiClient> api_;
   std::set<std::string> known_;
   std::mt19937 random_{1};
@@ -357,6 +363,10 @@ TEST_P(ChurnTest, NobodyNotices) {
     const Seen& seen = clients.seen();
     EXPECT_THAT(seen.failures, testing::IsEmpty()) << log();
     EXPECT_GT(seen.short_connections, 0U);
+    EXPECT_EQ(logged("Another process has taken over"), static_cast<int>(replaced_.size()));
+    for (std::size_t i = 1; i < replaced_.size(); ++i) {
+      EXPECT_TRUE(replaced_[i].ends_before(Steady::now() + kPatience)) << "its connections ended";
+    }
     if (took > 2min && memory_) {
       EXPECT_LT(memory, *memory_ + *memory_ / 10) << "the proxy grows";
     }
@@ -382,7 +392,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{.name = "changing",
                          .modes = {"nftables", "iptables-legacy", "nftables", "iptables-nft"}},
                     // Its connections end with the process.
-                    Case{.name = "userspace", .modes = {"userspace"}, .kills = false}),
+                    Case{
+                        .name = "userspace", .modes = {"userspace"}, .ends = Case::Ends::Replaced}),
     [](const auto& param) { return param.param.name; });
 
 }  // namespace

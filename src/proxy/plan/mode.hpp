@@ -77,6 +77,10 @@ class Mode {
   virtual int tamper_fd() const = 0;
   virtual Result<bool> tampered() = 0;
 
+  // A descriptor that becomes readable when another process has taken our place; this one has
+  // nothing more to do then. -1: that cannot happen.
+  virtual int successor_fd() const { return -1; }
+
   virtual std::vector<RuleCount> rule_counts() const { return {}; }
 
   // By service, each before its endpoints; endpoints that were never chosen are left out. Reads

@@ -105,6 +105,7 @@ class ForwarderTest : public testing::Test {
     auto made = Forwarder::create(std::move(config));
     ASSERT_TRUE(made) << made.error().message;
     forwarder_ = *std::move(made);
+    forwarder_->begin();
   }
 
   // The service's endpoints from now on.
@@ -313,6 +314,40 @@ TEST_F(ForwarderTest, DrainingRefusesNewConnectionsAndWaitsForTheOthers) {
   EXPECT_TRUE(forwarder_->drain(std::chrono::steady_clock::now() + kPatience));
 }
 
+TEST_F(ForwarderTest, AnotherTakesTheSocketsWithTheConnectionsThatWaitAtThem) {
+  const io::UniqueFd listener = listening();
+  serve({port_of(listener)});
+  const io::UniqueFd old_client = connect_client();
+  const io::UniqueFd old_server = accept_from(listener);
+  ASSERT_TRUE(old_server);
+  ASSERT_TRUE(becomes(1));
+
+  const Port port = forwarder_->tcp_ports(IpFamily::V4).pool.first;
+  auto next = Forwarder::create({.loops = 1, .families = {IpFamily::V4}}, forwarder_->copies());
+  ASSERT_TRUE(next) << next.error().message;
+  EXPECT_EQ((*next)->tcp_ports(IpFamily::V4).pool.first, port);
+  ASSERT_TRUE((*next)->apply({{.before = nullptr, .after = plan_}}));
+  forwarder_->let_go();
+  const io::UniqueFd new_client = connect_client();  // nobody takes it yet
+  ASSERT_TRUE(write_all(new_client.get(), "new"));
+  (*next)->begin();
+  const io::UniqueFd new_server = accept_from(listener);
+  ASSERT_TRUE(readable(new_server.get()));
+  EXPECT_EQ((*next)->budget().connections(), 1U);
+  EXPECT_EQ(forwarder_->budget().connections(), 1U);
+  ASSERT_TRUE(write_all(old_client.get(), "old"));
+  EXPECT_TRUE(readable(old_server.get())) << "what had begun goes on";
+}
+
+TEST_F(ForwarderTest, SocketsThatDoNotMakeAWholeRangeAreNotUsed) {
+  Sockets some = forwarder_->copies();
+  some.tcp.erase(std::next(some.tcp.begin()));
+  const auto next = Forwarder::create({.loops = 1, .families = {IpFamily::V4}}, std::move(some));
+  ASSERT_TRUE(next) << next.error().message;
+  EXPECT_NE(number((*next)->tcp_ports(IpFamily::V4).pool.first),
+            number(forwarder_->tcp_ports(IpFamily::V4).pool.first));
+}
+
 // ---- UDP
 
 TEST_F(ForwarderTest, EndpointsThatWantItAreToldOfTheClientFirst) {
@@ -402,6 +437,23 @@ TEST_F(UdpForwarderTest, AServiceThatGoesTakesItsFlowsAlong) {
               testing::UnorderedElementsAre("x", "y"));
   ASSERT_TRUE(forwarder_->apply({{.before = plan_, .after = nullptr}}));
   EXPECT_TRUE(forwarder_->drain(std::chrono::steady_clock::now()));
+}
+
+TEST_F(UdpForwarderTest, AnotherTakesTheSocketAndNoDatagramIsLost) {
+  const io::UniqueFd server = bound(SOCK_DGRAM);
+  serve({port_of(server)}, Protocol::Udp);
+  const io::UniqueFd client = connect_udp();
+  const UdpEntry entry{.key = key_, .pool = PoolKind::Cluster};
+  auto next = Forwarder::create({.loops = 1, .families = {IpFamily::V4}}, forwarder_->copies());
+  ASSERT_TRUE(next) << next.error().message;
+  ASSERT_TRUE((*next)->apply({{.before = nullptr, .after = plan_}}));
+  EXPECT_EQ((*next)->udp_port(entry), forwarder_->udp_port(entry));
+  forwarder_->let_go();
+  ASSERT_TRUE(write_all(client.get(), "between"));
+  (*next)->begin();
+  EXPECT_EQ(receive(server.get()), "between");
+  EXPECT_EQ((*next)->totals().at(0).opened, 1U);
+  EXPECT_EQ(totals().opened, 0U);
 }
 
 TEST_F(UdpForwarderTest, LargeDatagramsStayWhole) {

@@ -63,17 +63,17 @@ bool Budget::take(Count& count, std::size_t more, std::size_t limit) {
 bool Budget::take_connection() {
   if (!take(connections_, 1, limits_.connections)) return false;
   if (take_files(kFilesAConnection)) return true;
-  one_less();
+  one_less(connections_);
   return false;
 }
 
 void Budget::give_connection() {
   give_files(kFilesAConnection);
-  one_less();
+  one_less(connections_);
 }
 
-void Budget::one_less() {
-  if (connections_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+void Budget::one_less(Count& count) {
+  if (count.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   const std::scoped_lock lock(mutex_);
   none_left_.notify_all();
 }
@@ -81,18 +81,19 @@ void Budget::one_less() {
 bool Budget::take_flow() {
   if (!take(flows_, 1, limits_.flows)) return false;
   if (take_files(1)) return true;
-  flows_.fetch_sub(1, std::memory_order_relaxed);
+  one_less(flows_);
   return false;
 }
 
 void Budget::give_flow() {
   give_files(1);
-  flows_.fetch_sub(1, std::memory_order_relaxed);
+  one_less(flows_);
 }
 
 bool Budget::wait_for_the_last(std::chrono::steady_clock::time_point deadline) {
   std::unique_lock lock(mutex_);
-  return none_left_.wait_until(lock, deadline, [this] { return connections() == 0; });
+  return none_left_.wait_until(lock, deadline,
+                               [this] { return connections() == 0 && flows() == 0; });
 }
 
 }  // namespace fairlead::userspace

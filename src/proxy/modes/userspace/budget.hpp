@@ -43,12 +43,13 @@ class Budget {
   std::size_t connections() const { return connections_.load(std::memory_order_relaxed); }
   std::size_t flows() const { return flows_.load(std::memory_order_relaxed); }
   std::size_t files() const { return files_.load(std::memory_order_relaxed); }
-  // True when there is no connection any more, false when there still is one at the deadline.
+  // True when there is no connection and no flow any more, false when there still is one at the
+  // deadline.
   bool wait_for_the_last(std::chrono::steady_clock::time_point deadline);
 
  private:
   using Count = std::atomic<std::size_t>;
-  void one_less();
+  void one_less(Count& count);
   static bool take(Count& count, std::size_t more, std::size_t limit);
 
   Limits limits_;

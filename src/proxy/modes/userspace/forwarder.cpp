@@ -1,30 +1,15 @@
 #include "proxy/modes/userspace/forwarder.hpp"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <latch>
-#include <set>
-#include <unordered_map>
 
-#include "io/sockaddr.hpp"
-#include "proxy/modes/userspace/relay.hpp"
-#include "proxy/modes/userspace/udp_listener.hpp"
+#include "proxy/modes/userspace/loop.hpp"
 
 namespace fairlead::userspace {
 namespace {
-
-constexpr int kBacklog = 4096;
-constexpr int kAcceptsATurn = 64;
-constexpr auto kFullPause = std::chrono::milliseconds(50);
-
-// SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; the kernel's headers that name them do not go together
-// with those of the C library.
-constexpr int kOriginalDestination = 80;
 
 unsigned cpus() {
   cpu_set_t set;
@@ -33,302 +18,18 @@ unsigned cpus() {
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
-// A socket at any address, at `port` (0: any free one), that shares its port with those of the
-// other loops.
-Result<io::UniqueFd> shared_socket(IpFamily family, int type, Port port) {
-  const SocketAddress any{.address = IpAddress::any(family), .port = port};
-  const io::KernelAddress address = io::to_kernel(any);
-  io::UniqueFd out(socket(address.storage.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!out) return errno_error(errno, "make a socket");
-  const int yes = 1;
-  setsockopt(out.get(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
-  // Connections that are accepted inherit it.
-  if (type == SOCK_STREAM) setsockopt(out.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-  if (family == IpFamily::V6) setsockopt(out.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
-  if (bind(out.get(), address.get(), address.size) != 0) {
-    return errno_error(errno, fmt::format("bind {}", any));
-  }
-  return out;
-}
-
-Result<Port> port_of(const io::UniqueFd& socket) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    return errno_error(errno, "getsockname");
-  }
-  FAIRLEAD_TRY(bound, io::from_kernel(address));
-  return bound.port;
-}
-
-// One socket for each loop, all at one port; 0: any free one.
-Result<std::vector<io::UniqueFd>> shared_sockets(IpFamily family, int type, std::size_t count,
-                                                 Port port = {}) {
-  std::vector<io::UniqueFd> out;
-  for (std::size_t i = 0; i < count; ++i) {
-    FAIRLEAD_TRY(socket, shared_socket(family, type, port));
-    if (number(port) == 0) {
-      FAIRLEAD_TRY(given, port_of(socket));
-      port = given;
-    }
-    out.push_back(std::move(socket));
-  }
-  return out;
-}
-
-// Listening sockets at a range of ports.
-struct SharedRange {
-  std::vector<std::vector<io::UniqueFd>> sockets;  // by port, then by loop
-  PortRange ports;
-};
-Result<SharedRange> range_at(IpFamily family, std::size_t count, Port first) {
-  SharedRange out{.sockets = {}, .ports = {.first = first}};
-  for (std::uint16_t i = 0; i < PortRange::kPorts; ++i) {
-    const Port port{static_cast<std::uint16_t>(number(first) + i)};
-    FAIRLEAD_TRY(sockets, shared_sockets(family, SOCK_STREAM, count, port));
-    for (const io::UniqueFd& socket : sockets) {
-      if (listen(socket.get(), kBacklog) != 0) return errno_error(errno, "listen");
-    }
-    out.sockets.push_back(std::move(sockets));
-  }
-  return out;
-}
-
-// Where the kernel finds one free port there are others after it, as a rule.
-Result<SharedRange> shared_range(IpFamily family, std::size_t count) {
-  constexpr int kAttempts = 64;
-  Error last;
-  for (int i = 0; i < kAttempts; ++i) {
-    FAIRLEAD_TRY(free, shared_socket(family, SOCK_STREAM, {}));
-    FAIRLEAD_TRY(first, port_of(free));
-    if (number(first) > 65535 - PortRange::kPorts) continue;
-    free.reset();
-    auto range = range_at(family, count, first);
-    if (range) return range;
-    last = range.error();
-  }
-  return last.with_context(fmt::format("find {} free ports in a row", PortRange::kPorts));
-}
-
-// Where the client wanted to go: before redirection if there was one.
-std::optional<SocketAddress> destination_of(int socket, IpFamily family) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (getsockopt(socket, family == IpFamily::V4 ? SOL_IP : SOL_IPV6, kOriginalDestination, &address,
-                 &size) != 0) {
-    size = sizeof address;
-    if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) return std::nullopt;
-  }
-  auto out = io::from_kernel(address);
-  return out ? std::optional(*out) : std::nullopt;
-}
-
 }  // namespace
-
-std::optional<PoolKind> pool_of(const plan::Frontend& frontend) {
-  switch (frontend.target) {
-    case plan::Target::ClusterPool:
-      return PoolKind::Cluster;
-    case plan::Target::LocalPool:
-      return PoolKind::Local;
-    case plan::Target::Reject:
-    case plan::Target::Drop:
-      return std::nullopt;
-  }
-  return std::nullopt;
-}
-
-std::vector<UdpEntry> udp_entries(const plan::ServicePlan& plan) {
-  std::set<UdpEntry> out;
-  if (plan.key.service_port.protocol != Protocol::Udp) return {};
-  for (const plan::Frontend& frontend : plan.frontends) {
-    if (const auto pool = pool_of(frontend)) out.insert({.key = plan.key, .pool = *pool});
-    if (frontend.short_circuit) out.insert({.key = plan.key, .pool = PoolKind::Cluster});
-  }
-  return {out.begin(), out.end()};
-}
-
-// ---- One loop
-
-struct Forwarder::Route {
-  std::shared_ptr<Service> service;
-  std::optional<PoolKind> pool;
-};
-
-// Everything below but the constructor and post() belongs to the loop's thread.
-class Forwarder::Loop {
- public:
-  Loop(std::unique_ptr<EventLoop> loop, const ForwarderConfig& config, Budget& budget)
-      : loop_(std::move(loop)),
-        relays_{.loop = *loop_,
-                .budget = budget,
-                .pipes = PipePool(budget.limits().pipes / config.loops)},
-        udp_idle_(config.udp_idle),
-        thread_([this] { loop_->run(); }) {}
-  ~Loop() {
-    loop_->stop();
-    thread_.join();
-  }
-  void post(std::function<void()> work) { loop_->post(std::move(work)); }
-
-  void accept_at(io::UniqueFd socket, IpFamily family, bool short_cut);
-  void close_acceptors();
-  void set_routes(const plan::ServicePlan* before, const std::shared_ptr<Service>& after);
-  void open_udp(const UdpEntry& entry, io::UniqueFd socket, std::shared_ptr<Service> service);
-  void close_udp(const UdpEntry& entry);
-  void review_udp(const plan::PlanKey& key);
-
- private:
-  class Acceptor;
-  struct PlaceHash {
-    std::size_t operator()(const SocketAddress& a) const noexcept {
-      return std::hash<IpAddress>{}(a.address) * 31 + number(a.port);
-    }
-  };
-  const Route* find(const SocketAddress& destination) const;
-  void take(io::UniqueFd client, IpFamily family, const SocketAddress& peer, bool short_cut);
-
-  std::unique_ptr<EventLoop> loop_;
-  RelayContext relays_;
-  DatagramRoom room_;
-  std::chrono::milliseconds udp_idle_;
-  std::unordered_map<SocketAddress, Route, PlaceHash> routes_;  // of TCP
-  std::vector<std::unique_ptr<Acceptor>> acceptors_;
-  std::map<UdpEntry, std::unique_ptr<UdpListener>> udp_;
-  std::thread thread_;  // last: runs only while all of the above is there
-};
-
-class Forwarder::Loop::Acceptor final : public Watched {
- public:
-  Acceptor(Loop& owner, io::UniqueFd socket, IpFamily family, bool short_cut)
-      : owner_(owner), socket_(std::move(socket)), family_(family), short_cut_(short_cut) {}
-  void start() { static_cast<void>(owner_.loop_->watch(socket_.get(), *this)); }
-  void close_socket() { socket_.reset(); }
-  void ready(Event) override { resume(); }
-  void resume() override {
-    for (int i = 0; i < kAcceptsATurn; ++i) {
-      sockaddr_storage peer{};
-      socklen_t size = sizeof peer;
-      io::UniqueFd client(accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size,
-                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
-      if (client) {
-        if (const auto from = io::from_kernel(peer)) {
-          owner_.take(std::move(client), family_, *from, short_cut_);
-        }
-        continue;
-      }
-      if (errno == ECONNABORTED || errno == EINTR) continue;
-      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-        // They wait in the backlog until others have ended.
-        owner_.loop_->call_at(owner_.loop_->now() + kFullPause, [this] {
-          if (socket_) resume();
-        });
-      }
-      return;
-    }
-    owner_.loop_->again(*this);
-  }
-
- private:
-  Loop& owner_;
-  io::UniqueFd socket_;
-  IpFamily family_;
-  bool short_cut_;
-};
-
-void Forwarder::Loop::accept_at(io::UniqueFd socket, IpFamily family, bool short_cut) {
-  acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket), family, short_cut));
-  acceptors_.back()->start();
-}
-
-void Forwarder::Loop::close_acceptors() {
-  for (auto& acceptor : acceptors_) acceptor->close_socket();
-  for (auto& [entry, listener] : udp_) loop_->let_go(std::move(listener));
-  udp_.clear();
-}
-
-const Forwarder::Route* Forwarder::Loop::find(const SocketAddress& destination) const {
-  auto found = routes_.find(destination);
-  if (found == routes_.end()) {  // a node port
-    found = routes_.find(
-        {.address = IpAddress::any(destination.address.family()), .port = destination.port});
-  }
-  return found == routes_.end() ? nullptr : &found->second;
-}
-
-void Forwarder::Loop::take(io::UniqueFd client, IpFamily family, const SocketAddress& peer,
-                           bool short_cut) {
-  const auto destination = destination_of(client.get(), family);
-  const Route* route = destination ? find(*destination) : nullptr;
-  // Withdrawn a moment ago, or somebody who found our port.
-  if (route == nullptr || (!short_cut && !route->pool)) {
-    return reset_connection(std::move(client));
-  }
-  if (!relays_.budget.take_connection()) {
-    route->service->counters.refused.fetch_add(1, std::memory_order_relaxed);
-    return reset_connection(std::move(client));
-  }
-  Relay::start(relays_, {.client = std::move(client),
-                         .client_address = peer,
-                         .destination = *destination,
-                         .service = route->service,
-                         .pool = short_cut ? PoolKind::Cluster : *route->pool});
-}
-
-void Forwarder::Loop::set_routes(const plan::ServicePlan* before,
-                                 const std::shared_ptr<Service>& after) {
-  const auto place = [](const plan::Frontend& frontend) {
-    return SocketAddress{.address = frontend.address, .port = frontend.port};
-  };
-  if (before != nullptr) {
-    for (const plan::Frontend& frontend : before->frontends) {
-      const auto found = routes_.find(place(frontend));
-      // It may be another service's by now.
-      if (found != routes_.end() && found->second.service->plan()->key == before->key) {
-        routes_.erase(found);
-      }
-    }
-  }
-  if (after == nullptr) return;
-  const plan::ServicePlanPtr plan = after->plan();
-  for (const plan::Frontend& frontend : plan->frontends) {
-    routes_.insert_or_assign(place(frontend), Route{.service = after, .pool = pool_of(frontend)});
-  }
-}
-
-void Forwarder::Loop::open_udp(const UdpEntry& entry, io::UniqueFd socket,
-                               std::shared_ptr<Service> service) {
-  const UdpContext context{
-      .loop = *loop_, .room = room_, .budget = relays_.budget, .idle = udp_idle_};
-  auto listener =
-      std::make_unique<UdpListener>(context, std::move(socket), std::move(service), entry.pool);
-  if (!listener->start()) return;
-  udp_.insert_or_assign(entry, std::move(listener));
-}
-
-void Forwarder::Loop::close_udp(const UdpEntry& entry) {
-  if (auto node = udp_.extract(entry); !node.empty()) loop_->let_go(std::move(node.mapped()));
-}
-
-void Forwarder::Loop::review_udp(const plan::PlanKey& key) {
-  for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
-    if (const auto found = udp_.find({.key = key, .pool = pool}); found != udp_.end()) {
-      found->second->review();
-    }
-  }
-}
-
-// ---- The forwarder
 
 Forwarder::Forwarder(ForwarderConfig config, Limits limits)
     : config_(std::move(config)), budget_(std::make_unique<Budget>(limits)) {}
 
 Forwarder::~Forwarder() = default;
 
-Result<std::unique_ptr<Forwarder>> Forwarder::create(ForwarderConfig config) {
+Result<std::unique_ptr<Forwarder>> Forwarder::create(ForwarderConfig config, Sockets inherited) {
   if (config.loops == 0) config.loops = cpus();
   FAIRLEAD_TRY(limits, limits_here(config.most_connections, config.most_flows));
   std::unique_ptr<Forwarder> out(new Forwarder(std::move(config), limits));
+  out->inherited_ = std::move(inherited);
   FAIRLEAD_CHECK(out->start());
   return out;
 }
@@ -350,20 +51,48 @@ void Forwarder::on_all_loops(Work work) {
 Result<void> Forwarder::start() {
   for (unsigned i = 0; i < config_.loops; ++i) {
     FAIRLEAD_TRY(loop, EventLoop::create());
-    loops_.push_back(std::make_unique<Loop>(std::move(loop), config_, *budget_));
+    loops_.push_back(std::make_unique<Loop>(
+        std::move(loop), *budget_, budget_->limits().pipes / config_.loops, config_.udp_idle));
   }
   for (const IpFamily family : config_.families) FAIRLEAD_CHECK(listen(family));
   return {};
 }
 
+// All ports of a range of the process before, if each has a socket.
+std::optional<PortRange> Forwarder::inherited_range(IpFamily family, bool short_cut) const {
+  const auto first =
+      inherited_.tcp.lower_bound({.family = family, .short_cut = short_cut, .port = Port{0}});
+  if (first == inherited_.tcp.end()) return std::nullopt;
+  const PortRange range{.first = first->first.port};
+  for (const TcpEntry& entry : entries_of(family, short_cut, range)) {
+    if (!inherited_.tcp.contains(entry)) return std::nullopt;
+  }
+  return range;
+}
+
 Result<void> Forwarder::listen(IpFamily family) {
   TcpPorts ports;
   for (const bool short_cut : {false, true}) {
-    FAIRLEAD_TRY(range, shared_range(family, loops_.size()));
+    SharedRange range;
+    if (const auto inherited = inherited_range(family, short_cut)) {
+      range.ports = *inherited;
+      for (const TcpEntry& entry : entries_of(family, short_cut, *inherited)) {
+        auto sockets = std::move(inherited_.tcp.at(entry));
+        FAIRLEAD_CHECK(add_sockets(sockets, family, SOCK_STREAM, loops_.size(), entry.port));
+        range.sockets.push_back(std::move(sockets));
+      }
+    } else {
+      FAIRLEAD_TRY(fresh, fresh_range(family, loops_.size()));
+      range = std::move(fresh);
+    }
     (short_cut ? ports.short_cut : ports.pool) = range.ports;
+    const auto entries = entries_of(family, short_cut, range.ports);
     on_all_loops([&](Loop& loop, std::size_t i) {
-      for (auto& sockets : range.sockets) {
-        loop.accept_at(std::move(sockets[i]), family, short_cut);
+      for (std::size_t port = 0; port < entries.size(); ++port) {
+        auto& sockets = range.sockets[port];
+        for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
+          loop.accept_at(std::move(sockets[n]), entries[port]);
+        }
       }
     });
   }
@@ -371,25 +100,36 @@ Result<void> Forwarder::listen(IpFamily family) {
   return {};
 }
 
+// Those of the process before, and as many more as there are loops for.
+Result<std::vector<io::UniqueFd>> Forwarder::udp_sockets(const UdpEntry& entry) {
+  std::vector<io::UniqueFd> out;
+  Port port{};
+  if (auto inherited = inherited_.udp.extract(entry); !inherited.empty()) {
+    out = std::move(inherited.mapped());
+    FAIRLEAD_TRY(given, port_of(out.front()));
+    port = given;
+  }
+  FAIRLEAD_CHECK(add_sockets(out, entry.key.family, SOCK_DGRAM, loops_.size(), port));
+  if (!budget_->take_files(out.size())) {
+    return make_error(ErrorCode::Exhausted, "no files are left for the UDP sockets of {}",
+                      entry.key.service_port.to_string());
+  }
+  return out;
+}
+
 Result<void> Forwarder::open_udp(const std::shared_ptr<Service>& service) {
   const plan::ServicePlanPtr plan = service->plan();
   for (const UdpEntry& entry : udp_entries(*plan)) {
     if (udp_ports_.contains(entry)) continue;
-    if (!budget_->take_files(loops_.size())) {
-      return make_error(ErrorCode::Exhausted, "no files are left for the UDP sockets of {}",
-                        entry.key.service_port.to_string());
-    }
-    auto sockets = shared_sockets(entry.key.family, SOCK_DGRAM, loops_.size());
-    if (!sockets) {
-      budget_->give_files(loops_.size());
-      return sockets.error();
-    }
-    FAIRLEAD_TRY(port, port_of(sockets->front()));
+    FAIRLEAD_TRY(sockets, udp_sockets(entry));
+    FAIRLEAD_TRY(port, port_of(sockets.front()));
+    udp_ports_.emplace(entry, UdpSockets{.port = port, .count = sockets.size()});
     on_all_loops([&](Loop& loop, std::size_t i) {
-      receive_destinations((*sockets)[i].get(), entry.key.family);
-      loop.open_udp(entry, std::move((*sockets)[i]), service);
+      for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
+        receive_destinations(sockets[n].get(), entry.key.family);
+        loop.open_udp(entry, std::move(sockets[n]), service);
+      }
     });
-    udp_ports_.emplace(entry, port);
   }
   return {};
 }
@@ -397,9 +137,11 @@ Result<void> Forwarder::open_udp(const std::shared_ptr<Service>& service) {
 void Forwarder::close_udp(const plan::PlanKey& key, const std::vector<UdpEntry>& kept) {
   for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
     const UdpEntry entry{.key = key, .pool = pool};
-    if (std::ranges::find(kept, entry) != kept.end() || udp_ports_.erase(entry) == 0) continue;
+    if (std::ranges::find(kept, entry) != kept.end()) continue;
+    const auto sockets = udp_ports_.extract(entry);
+    if (sockets.empty()) continue;
     on_all_loops([&entry](Loop& loop, std::size_t) { loop.close_udp(entry); });
-    budget_->give_files(loops_.size());
+    budget_->give_files(sockets.mapped().count);
   }
 }
 
@@ -443,7 +185,7 @@ Result<void> Forwarder::apply(const std::vector<plan::ServiceChange>& changes) {
 
 std::optional<Port> Forwarder::udp_port(const UdpEntry& entry) const {
   const auto found = udp_ports_.find(entry);
-  return found == udp_ports_.end() ? std::nullopt : std::optional(found->second);
+  return found == udp_ports_.end() ? std::nullopt : std::optional(found->second.port);
 }
 
 std::vector<ServiceTotals> Forwarder::totals() const {
@@ -462,8 +204,31 @@ std::vector<ServiceTotals> Forwarder::totals() const {
   return out;
 }
 
+void Forwarder::begin() {
+  inherited_ = {};  // of services that are gone
+  on_all_loops([](Loop& loop, std::size_t) { loop.begin(); });
+}
+
+Sockets Forwarder::copies() {
+  std::vector<Sockets> parts(loops_.size());
+  on_all_loops([&parts](Loop& loop, std::size_t i) { parts[i] = loop.copies(); });
+  Sockets out;
+  const auto merge = [](auto& into, auto& from) {
+    for (auto& [entry, sockets] : from) std::ranges::move(sockets, std::back_inserter(into[entry]));
+  };
+  for (Sockets& part : parts) {
+    merge(out.tcp, part.tcp);
+    merge(out.udp, part.udp);
+  }
+  return out;
+}
+
+void Forwarder::let_go() {
+  on_all_loops([](Loop& loop, std::size_t) { loop.let_go(); });
+}
+
 bool Forwarder::drain(std::chrono::steady_clock::time_point deadline) {
-  on_all_loops([](Loop& loop, std::size_t) { loop.close_acceptors(); });
+  let_go();
   return budget_->wait_for_the_last(deadline);
 }
 

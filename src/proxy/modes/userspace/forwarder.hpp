@@ -20,8 +20,11 @@
 
 #include "proxy/modes/userspace/budget.hpp"
 #include "proxy/modes/userspace/service.hpp"
+#include "proxy/modes/userspace/sockets.hpp"
 
 namespace fairlead::userspace {
+
+class Loop;
 
 struct ForwarderConfig {
   unsigned loops = 0;  // 0 = one a CPU we may run on
@@ -30,26 +33,6 @@ struct ForwarderConfig {
   std::size_t most_flows = 0;        // of UDP; as above, and at most half of the descriptors
   std::chrono::milliseconds udp_idle{250};
   std::vector<IpFamily> families;
-};
-
-// A few ports in a row. One would not do: two connections of a client from one of its ports to two
-// services would be the same connection, once both are redirected. The kernel takes the first port
-// at which they differ.
-struct PortRange {
-  static constexpr std::uint16_t kPorts = 8;
-  Port first{};
-  Port last() const { return Port{static_cast<std::uint16_t>(number(first) + kPorts - 1)}; }
-};
-
-struct TcpPorts {
-  PortRange pool, short_cut;
-};
-
-// Which sockets a frontend's datagrams are for.
-struct UdpEntry {
-  plan::PlanKey key;
-  PoolKind pool = PoolKind::Cluster;
-  auto operator<=>(const UdpEntry&) const = default;
 };
 
 // What each service port has done since it began; for metrics.
@@ -61,9 +44,11 @@ struct ServiceTotals {
 
 class Forwarder {
  public:
-  // Threads start in the caller's network namespace. Exhausted: the limit of open files is too low
-  // to be of use.
-  static Result<std::unique_ptr<Forwarder>> create(ForwarderConfig config);
+  // Threads start in the caller's network namespace. Sockets of a process that served before are
+  // used where they fit. Nothing is taken from any before begin(). Exhausted: the limit of open
+  // files is too low to be of use.
+  static Result<std::unique_ptr<Forwarder>> create(ForwarderConfig config, Sockets inherited = {});
+  void begin();
   ~Forwarder();  // ends all connections
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
@@ -76,15 +61,19 @@ class Forwarder {
 
   const Budget& budget() const { return *budget_; }
   std::vector<ServiceTotals> totals() const;
-  // No new connections from now on; true when the last one has ended before `deadline`.
+  // For another process; taking from them goes on.
+  Sockets copies();
+  // Nothing new is taken from the sockets from now on; what has begun goes on.
+  void let_go();
+  // The same; true when the last connection and the last flow have ended before `deadline`.
   bool drain(std::chrono::steady_clock::time_point deadline);
 
  private:
-  class Loop;
-  struct Route;
   Forwarder(ForwarderConfig config, Limits limits);
   Result<void> start();
   Result<void> listen(IpFamily family);
+  std::optional<PortRange> inherited_range(IpFamily family, bool short_cut) const;
+  Result<std::vector<io::UniqueFd>> udp_sockets(const UdpEntry& entry);
   Result<void> open_udp(const std::shared_ptr<Service>& service);
   void close_udp(const plan::PlanKey& key, const std::vector<UdpEntry>& kept);
   template <class Work>
@@ -92,15 +81,15 @@ class Forwarder {
 
   ForwarderConfig config_;
   std::unique_ptr<Budget> budget_;
+  Sockets inherited_;  // not used yet
   std::vector<std::unique_ptr<Loop>> loops_;
   std::map<IpFamily, TcpPorts> tcp_ports_;
-  std::map<UdpEntry, Port> udp_ports_;
+  struct UdpSockets {
+    Port port{};
+    std::size_t count = 0;
+  };
+  std::map<UdpEntry, UdpSockets> udp_ports_;
   std::map<plan::PlanKey, std::shared_ptr<Service>> services_;
 };
-
-// Which pool the clients in general of a frontend are led to; nothing when they are turned away.
-std::optional<PoolKind> pool_of(const plan::Frontend& frontend);
-// The UDP sockets a plan needs.
-std::vector<UdpEntry> udp_entries(const plan::ServicePlan& plan);
 
 }  // namespace fairlead::userspace

@@ -43,6 +43,9 @@ class UdpListener final : public Watched {
               PoolKind pool);
   ~UdpListener() override;
   Result<void> start() { return context_.loop.watch(socket_.get(), *this); }
+  // Flows there are go on. (Another process may have the socket: closing it would not be enough.)
+  void take_no_more() { context_.loop.unwatch(socket_.get()); }
+  int socket() const { return socket_.get(); }
   void ready(Event) override { resume(); }
   void resume() override;
   // Ends flows to endpoints that are in no pool of the service any more.

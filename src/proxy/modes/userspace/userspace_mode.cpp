@@ -1,7 +1,12 @@
 #include "proxy/modes/userspace/userspace_mode.hpp"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+
+#include "base/log.hpp"
 
 #include "io/process.hpp"
 
@@ -82,18 +87,108 @@ std::set<std::string> listed_elements(std::string_view listing) {
 }  // namespace
 
 Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
-  FAIRLEAD_CHECK(run_nft({"list", "tables"}));
-  FAIRLEAD_TRY(forwarder, Forwarder::create({.loops = config.loops,
-                                             .choice = config.choice,
-                                             .most_connections = config.most_connections,
-                                             .udp_idle = config.udp_idle,
-                                             .families = {IpFamily::V4, IpFamily::V6}}));
-  FAIRLEAD_TRY(loop, EventLoop::create());
-  return std::unique_ptr<plan::Mode>(std::make_unique<UserspaceMode>(
-      std::make_unique<HomeThread>(std::move(loop)), std::move(forwarder), config.drain));
+  FAIRLEAD_TRY(mode, UserspaceMode::create(config));
+  return std::unique_ptr<plan::Mode>(std::move(mode));
 }
 
-UserspaceMode::~UserspaceMode() { forwarder_->drain(std::chrono::steady_clock::now() + drain_); }
+Result<std::unique_ptr<UserspaceMode>> UserspaceMode::create(const Config& config) {
+  FAIRLEAD_CHECK(run_nft({"list", "tables"}));
+  FAIRLEAD_CHECK(limits_here(config.most_connections, config.most_flows));
+  FAIRLEAD_TRY(loop, EventLoop::create());
+  io::UniqueFd succeeded(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!succeeded) return errno_error(errno, "create eventfd");
+  return std::unique_ptr<UserspaceMode>(new UserspaceMode(
+      config, std::make_unique<HomeThread>(std::move(loop)), std::move(succeeded)));
+}
+
+UserspaceMode::~UserspaceMode() {
+  handover_.reset();
+  if (forwarder_) forwarder_->drain(std::chrono::steady_clock::now() + config_.drain);
+}
+
+// ---- Beginning and ending
+
+// Programs the plan for the first time. Until all of it is there a process that served before goes
+// on serving; then nothing comes between its last connection and our first.
+Result<plan::ApplyStats> UserspaceMode::begin(const plan::Plan& plan) {
+  FAIRLEAD_TRY(predecessor, Predecessor::find());
+  FAIRLEAD_TRY(forwarder, Forwarder::create({.loops = config_.loops,
+                                             .choice = config_.choice,
+                                             .most_connections = config_.most_connections,
+                                             .most_flows = config_.most_flows,
+                                             .udp_idle = config_.udp_idle,
+                                             .families = {IpFamily::V4, IpFamily::V6}},
+                                            predecessor ? predecessor->take_sockets() : Sockets()));
+  forwarder_ = std::move(forwarder);
+  auto stats = program(plan);
+  if (stats && predecessor) {
+    if (const auto done = predecessor->replace(); !done) stats = done.error();
+  }
+  if (!stats) {
+    forwarder_.reset();
+    served_.clear();
+    return stats;
+  }
+  forwarder_->begin();
+  const Limits& limits = forwarder_->budget().limits();
+  log::info("Forwarding in user space",
+            {{"after", predecessor ? "another process, with its sockets" : "nobody"},
+             {"threads", config_.loops == 0 ? "one a CPU" : std::to_string(config_.loops)},
+             {"bytesMovedBy", "splice, small ones by copying"},
+             {"mostConnections", limits.connections},
+             {"mostFlows", limits.flows},
+             {"files", limits.files},
+             {"mostMegabytes", most_memory(limits) / 1'000'000}});
+  offer_handover();
+  return stats;
+}
+
+void UserspaceMode::offer_handover() {
+  auto handover = Handover::start({.sockets =
+                                       [this] {
+                                         return home_->run([this] {
+                                           tenure_ = Tenure::HandingOver;
+                                           return forwarder_->copies();
+                                         });
+                                       },
+                                   .let_go =
+                                       [this] {
+                                         home_->run([this] {
+                                           tenure_ = Tenure::Over;
+                                           forwarder_->let_go();
+                                           return true;
+                                         });
+                                         const std::uint64_t one = 1;
+                                         static_cast<void>(write(succeeded_.get(), &one, 8));
+                                       },
+                                   .keep =
+                                       [this] {
+                                         home_->run([this] {
+                                           tenure_ = Tenure::Ours;
+                                           return true;
+                                         });
+                                       }});
+  if (handover) {
+    handover_ = *std::move(handover);
+  } else {
+    log::warning("The next process will not be able to take over without refusing connections",
+                 {{"err", handover.error()}});
+  }
+}
+
+Result<void> UserspaceMode::may_change() const {
+  switch (tenure_) {
+    case Tenure::Ours:
+      return {};
+    case Tenure::HandingOver:
+      return make_error(ErrorCode::Unavailable, "another process is about to take over");
+    case Tenure::Over:
+      return make_error(ErrorCode::Unavailable, "another process has taken over");
+  }
+  return {};
+}
+
+// ---- Changes
 
 // Services that are new or changed.
 Result<void> UserspaceMode::serve(const std::vector<plan::ServiceChange>& changes) {
@@ -120,6 +215,18 @@ Result<void> UserspaceMode::retire(const std::vector<plan::ServiceChange>& chang
 }
 
 Result<plan::ApplyStats> UserspaceMode::replace(const plan::Plan& plan) {
+  FAIRLEAD_CHECK(may_change());
+  return forwarder_ ? program(plan) : begin(plan);
+}
+
+Result<plan::ApplyStats> UserspaceMode::change(const plan::Plan& plan,
+                                               const plan::PlanDelta& delta) {
+  if (!forwarder_ || !delta.nodes_changed.empty()) return replace(plan);
+  FAIRLEAD_CHECK(may_change());
+  return change_elements(delta);
+}
+
+Result<plan::ApplyStats> UserspaceMode::program(const plan::Plan& plan) {
   plan::Plan before{.nodes = {}, .services = served_};
   const plan::PlanDelta delta = plan::diff(before, plan);
   FAIRLEAD_CHECK(serve(delta.services));
@@ -154,7 +261,7 @@ Result<plan::ApplyStats> UserspaceMode::write_tables(const plan::Plan& plan) {
   return stats;
 }
 
-Result<plan::ApplyStats> UserspaceMode::change(const plan::PlanDelta& delta) {
+Result<plan::ApplyStats> UserspaceMode::change_elements(const plan::PlanDelta& delta) {
   FAIRLEAD_CHECK(serve(delta.services));
   std::map<IpFamily, Wanted> before;  // of the elements concerned
   for (const plan::ServiceChange& change : delta.services) {
@@ -202,6 +309,7 @@ Result<plan::ApplyStats> UserspaceMode::change(const plan::PlanDelta& delta) {
 
 Result<std::vector<std::string>> UserspaceMode::compare(const plan::Plan& plan, std::size_t limit) {
   std::vector<std::string> out;
+  if (tenure_ != Tenure::Ours) return out;  // the rules are another process's
   const auto say = [&](std::string text) {
     if (out.size() < limit) out.push_back(std::move(text));
   };
@@ -229,6 +337,7 @@ Result<std::vector<std::string>> UserspaceMode::compare(const plan::Plan& plan, 
 
 Result<std::vector<plan::Traffic>> UserspaceMode::traffic(const plan::Plan&) {
   std::vector<plan::Traffic> out;
+  if (!forwarder_) return out;
   for (const ServiceTotals& totals : forwarder_->totals()) {
     out.push_back({.service = totals.key,
                    .endpoint = {},

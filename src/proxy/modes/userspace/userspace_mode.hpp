@@ -5,6 +5,9 @@
 // the sockets and the connections; the rules stay and lead to closed ports until the next process
 // replaces them, so that nothing is sent past them meanwhile.
 //
+// The first programming takes over from a process that serves here already, with its sockets, and
+// that one learns it by successor_fd().
+//
 // Backends see the node's address as the client. SCTP is not forwarded.
 // Thread rule: as plan::Mode; create() in the network namespace that is to be served.
 #pragma once
@@ -15,6 +18,7 @@
 #include <string>
 
 #include "proxy/modes/userspace/entry_rules.hpp"
+#include "proxy/modes/userspace/handover.hpp"
 #include "proxy/modes/userspace/home_thread.hpp"
 #include "proxy/plan/mode.hpp"
 
@@ -24,6 +28,7 @@ struct Config {
   Choice choice = Choice::RoundRobin;
   std::chrono::milliseconds udp_idle{250};
   std::size_t most_connections = 0;        // 0 = what the limit of open files allows
+  std::size_t most_flows = 0;              // as above, and at most half of it
   unsigned loops = 0;                      // 0 = one a CPU
   std::chrono::milliseconds drain{5'000};  // what connections get to end in when the mode ends
 };
@@ -33,9 +38,7 @@ Result<std::unique_ptr<plan::Mode>> create(const Config& config);
 
 class UserspaceMode final : public plan::Mode, private Ports {
  public:
-  UserspaceMode(std::unique_ptr<HomeThread> home, std::unique_ptr<Forwarder> forwarder,
-                std::chrono::milliseconds drain)
-      : home_(std::move(home)), forwarder_(std::move(forwarder)), drain_(drain) {}
+  static Result<std::unique_ptr<UserspaceMode>> create(const Config& config);
   // Takes no new connections, gives those there are their time to end, then ends them.
   ~UserspaceMode() override;
 
@@ -44,19 +47,18 @@ class UserspaceMode final : public plan::Mode, private Ports {
     return home_->run([&] { return replace(plan); });
   }
   Result<plan::ApplyStats> apply(const plan::Plan& plan, const plan::PlanDelta& delta) override {
-    return home_->run([&] { return delta.nodes_changed.empty() ? change(delta) : replace(plan); });
+    return home_->run([&] { return change(plan, delta); });
   }
   Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override {
     return home_->run([&] { return compare(plan, limit); });
   }
   int tamper_fd() const override { return -1; }
+  int successor_fd() const override { return succeeded_.get(); }
   Result<bool> tampered() override { return false; }
   Result<std::vector<plan::Traffic>> traffic(const plan::Plan& plan) override;
   Result<void> cleanup() override {
     return home_->run([this] { return remove(); });
   }
-
-  const Forwarder& forwarder() const { return *forwarder_; }
 
  private:
   // Elements of one family, with how many service ports want each.
@@ -66,22 +68,35 @@ class UserspaceMode final : public plan::Mode, private Ports {
     std::string skeleton;  // as nft lists the table without elements
   };
 
+  UserspaceMode(const Config& config, std::unique_ptr<HomeThread> home, io::UniqueFd succeeded)
+      : config_(config), home_(std::move(home)), succeeded_(std::move(succeeded)) {}
+
   TcpPorts tcp(IpFamily family) const override { return forwarder_->tcp_ports(family); }
   std::optional<Port> udp(const UdpEntry& entry) const override {
     return forwarder_->udp_port(entry);
   }
   // All of these run on the home thread.
+  Result<plan::ApplyStats> begin(const plan::Plan& plan);
+  Result<plan::ApplyStats> program(const plan::Plan& plan);
+  Result<void> may_change() const;
+  void offer_handover();
   Result<plan::ApplyStats> replace(const plan::Plan& plan);
-  Result<plan::ApplyStats> change(const plan::PlanDelta& delta);
+  Result<plan::ApplyStats> change(const plan::Plan& plan, const plan::PlanDelta& delta);
+  Result<plan::ApplyStats> change_elements(const plan::PlanDelta& delta);
   Result<std::vector<std::string>> compare(const plan::Plan& plan, std::size_t limit);
   Result<void> remove();
   Result<void> serve(const std::vector<plan::ServiceChange>& changes);
   Result<void> retire(const std::vector<plan::ServiceChange>& changes);
   Result<plan::ApplyStats> write_tables(const plan::Plan& plan);
 
+  enum class Tenure : std::uint8_t { Ours, HandingOver, Over };
+
+  Config config_;
   std::unique_ptr<HomeThread> home_;
-  std::unique_ptr<Forwarder> forwarder_;
-  std::chrono::milliseconds drain_;
+  io::UniqueFd succeeded_;                // readable once another process serves
+  std::unique_ptr<Forwarder> forwarder_;  // from the first programming on
+  std::unique_ptr<Handover> handover_;
+  Tenure tenure_ = Tenure::Ours;
   std::map<plan::PlanKey, plan::ServicePlanPtr> served_;  // by the forwarder
   std::map<plan::PlanKey, std::vector<Element>> programmed_;
   std::map<IpFamily, Table> tables_;

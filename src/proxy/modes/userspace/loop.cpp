@@ -1,0 +1,199 @@
+#include "proxy/modes/userspace/loop.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "io/sockaddr.hpp"
+
+namespace fairlead::userspace {
+namespace {
+
+constexpr int kAcceptsATurn = 64;
+constexpr auto kFullPause = std::chrono::milliseconds(50);
+
+// SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; the kernel's headers that name them do not go together
+// with those of the C library.
+constexpr int kOriginalDestination = 80;
+
+// Where the client wanted to go: before redirection if there was one.
+std::optional<SocketAddress> destination_of(int socket, IpFamily family) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (getsockopt(socket, family == IpFamily::V4 ? SOL_IP : SOL_IPV6, kOriginalDestination, &address,
+                 &size) != 0) {
+    size = sizeof address;
+    if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) return std::nullopt;
+  }
+  auto out = io::from_kernel(address);
+  return out ? std::optional(*out) : std::nullopt;
+}
+
+}  // namespace
+
+class Loop::Acceptor final : public Watched {
+ public:
+  Acceptor(Loop& owner, io::UniqueFd socket, const TcpEntry& entry)
+      : owner_(owner), socket_(std::move(socket)), entry_(entry) {}
+  void start() { static_cast<void>(owner_.loop_->watch(socket_.get(), *this)); }
+  // Another process may have it still: closing alone would not end the loop's interest.
+  void end() {
+    if (!socket_) return;
+    owner_.loop_->unwatch(socket_.get());
+    socket_.reset();
+  }
+  const TcpEntry& entry() const { return entry_; }
+  const io::UniqueFd& socket() const { return socket_; }
+  void ready(Event) override { resume(); }
+  void resume() override {
+    for (int i = 0; i < kAcceptsATurn; ++i) {
+      sockaddr_storage peer{};
+      socklen_t size = sizeof peer;
+      io::UniqueFd client(accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size,
+                                  SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (client) {
+        if (const auto from = io::from_kernel(peer)) {
+          owner_.take(std::move(client), entry_, *from);
+        }
+        continue;
+      }
+      if (errno == ECONNABORTED || errno == EINTR) continue;
+      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+        // They wait in the backlog until others have ended.
+        owner_.loop_->call_at(owner_.loop_->now() + kFullPause, [this] {
+          if (socket_) resume();
+        });
+      }
+      return;
+    }
+    owner_.loop_->again(*this);
+  }
+
+ private:
+  Loop& owner_;
+  io::UniqueFd socket_;
+  TcpEntry entry_;
+};
+
+Loop::Loop(std::unique_ptr<EventLoop> loop, Budget& budget, std::size_t pipes,
+           std::chrono::milliseconds udp_idle)
+    : loop_(std::move(loop)),
+      relays_{.loop = *loop_, .budget = budget, .pipes = PipePool(pipes)},
+      udp_idle_(udp_idle),
+      thread_([this] { loop_->run(); }) {}
+
+Loop::~Loop() {
+  loop_->stop();
+  thread_.join();
+}
+
+void Loop::accept_at(io::UniqueFd socket, const TcpEntry& entry) {
+  acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket), entry));
+  if (begun_) acceptors_.back()->start();
+}
+
+void Loop::begin() {
+  begun_ = true;
+  for (auto& acceptor : acceptors_) acceptor->start();
+  for (auto& [entry, listeners] : udp_) {
+    for (auto& listener : listeners) static_cast<void>(listener->start());
+  }
+}
+
+void Loop::let_go() {
+  for (auto& acceptor : acceptors_) acceptor->end();
+  for (auto& [entry, listeners] : udp_) {
+    for (auto& listener : listeners) listener->take_no_more();
+  }
+}
+
+Sockets Loop::copies() const {
+  const auto copy = [](int fd) { return io::UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
+  Sockets out;
+  for (const auto& acceptor : acceptors_) {
+    if (acceptor->socket()) {
+      out.tcp[acceptor->entry()].push_back(copy(acceptor->socket().get()));
+    }
+  }
+  for (const auto& [entry, listeners] : udp_) {
+    for (const auto& listener : listeners) out.udp[entry].push_back(copy(listener->socket()));
+  }
+  return out;
+}
+
+const Loop::Route* Loop::find(const SocketAddress& destination) const {
+  auto found = routes_.find(destination);
+  if (found == routes_.end()) {  // a node port
+    found = routes_.find(
+        {.address = IpAddress::any(destination.address.family()), .port = destination.port});
+  }
+  return found == routes_.end() ? nullptr : &found->second;
+}
+
+void Loop::take(io::UniqueFd client, const TcpEntry& entry, const SocketAddress& peer) {
+  const auto destination = destination_of(client.get(), entry.family);
+  const Route* route = destination ? find(*destination) : nullptr;
+  // Withdrawn a moment ago, or somebody who found our port.
+  if (route == nullptr || (!entry.short_cut && !route->pool)) {
+    return reset_connection(std::move(client));
+  }
+  if (!relays_.budget.take_connection()) {
+    route->service->counters.refused.fetch_add(1, std::memory_order_relaxed);
+    return reset_connection(std::move(client));
+  }
+  Relay::start(relays_, {.client = std::move(client),
+                         .client_address = peer,
+                         .destination = *destination,
+                         .service = route->service,
+                         .pool = entry.short_cut ? PoolKind::Cluster : *route->pool});
+}
+
+void Loop::set_routes(const plan::ServicePlan* before, const std::shared_ptr<Service>& after) {
+  const auto place = [](const plan::Frontend& frontend) {
+    return SocketAddress{.address = frontend.address, .port = frontend.port};
+  };
+  if (before != nullptr) {
+    for (const plan::Frontend& frontend : before->frontends) {
+      const auto found = routes_.find(place(frontend));
+      // It may be another service's by now.
+      if (found != routes_.end() && found->second.service->plan()->key == before->key) {
+        routes_.erase(found);
+      }
+    }
+  }
+  if (after == nullptr) return;
+  const plan::ServicePlanPtr plan = after->plan();
+  for (const plan::Frontend& frontend : plan->frontends) {
+    routes_.insert_or_assign(place(frontend), Route{.service = after, .pool = pool_of(frontend)});
+  }
+}
+
+void Loop::open_udp(const UdpEntry& entry, io::UniqueFd socket, std::shared_ptr<Service> service) {
+  const UdpContext context{
+      .loop = *loop_, .room = room_, .budget = relays_.budget, .idle = udp_idle_};
+  auto listener =
+      std::make_unique<UdpListener>(context, std::move(socket), std::move(service), entry.pool);
+  if (begun_ && !listener->start()) return;
+  udp_[entry].push_back(std::move(listener));
+}
+
+void Loop::close_udp(const UdpEntry& entry) {
+  const auto node = udp_.extract(entry);
+  if (node.empty()) return;
+  for (auto& listener : node.mapped()) {
+    listener->take_no_more();
+    loop_->let_go(std::move(listener));
+  }
+}
+
+void Loop::review_udp(const plan::PlanKey& key) {
+  for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
+    const auto found = udp_.find({.key = key, .pool = pool});
+    if (found == udp_.end()) continue;
+    for (auto& listener : found->second) listener->review();
+  }
+}
+
+}  // namespace fairlead::userspace

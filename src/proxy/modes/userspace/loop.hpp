@@ -1,0 +1,65 @@
+// Loop: one thread of the forwarder, with its own sockets, its connections and flows, and its copy
+// of the routes. The kernel spreads what comes over the loops' sockets.
+//
+// Owner: the Forwarder. Thread rule: everything but the constructor, the destructor and post() is
+// called on the loop's own thread. Not here: which sockets there are to be, and when.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <thread>
+#include <unordered_map>
+
+#include "proxy/modes/userspace/event_loop.hpp"
+#include "proxy/modes/userspace/relay.hpp"
+#include "proxy/modes/userspace/sockets.hpp"
+#include "proxy/modes/userspace/udp_listener.hpp"
+
+namespace fairlead::userspace {
+
+class Loop {
+ public:
+  Loop(std::unique_ptr<EventLoop> loop, Budget& budget, std::size_t pipes,
+       std::chrono::milliseconds udp_idle);
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+  void post(std::function<void()> work) { loop_->post(std::move(work)); }
+
+  // Nothing is taken from any socket before begin(), nor after let_go().
+  void accept_at(io::UniqueFd socket, const TcpEntry& entry);
+  void begin();
+  void let_go();
+  Sockets copies() const;
+  void set_routes(const plan::ServicePlan* before, const std::shared_ptr<Service>& after);
+  void open_udp(const UdpEntry& entry, io::UniqueFd socket, std::shared_ptr<Service> service);
+  void close_udp(const UdpEntry& entry);
+  void review_udp(const plan::PlanKey& key);
+
+ private:
+  class Acceptor;
+  struct Route {
+    std::shared_ptr<Service> service;
+    std::optional<PoolKind> pool;
+  };
+  struct PlaceHash {
+    std::size_t operator()(const SocketAddress& a) const noexcept {
+      return std::hash<IpAddress>{}(a.address) * 31 + number(a.port);
+    }
+  };
+  const Route* find(const SocketAddress& destination) const;
+  void take(io::UniqueFd client, const TcpEntry& entry, const SocketAddress& peer);
+
+  std::unique_ptr<EventLoop> loop_;
+  RelayContext relays_;
+  DatagramRoom room_;
+  std::chrono::milliseconds udp_idle_;
+  std::unordered_map<SocketAddress, Route, PlaceHash> routes_;  // of TCP
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::map<UdpEntry, std::vector<std::unique_ptr<UdpListener>>> udp_;
+  bool begun_ = false;
+  std::thread thread_;  // last: runs only while all of the above is there
+};
+
+}  // namespace fairlead::userspace

@@ -1,0 +1,120 @@
+#include "proxy/modes/userspace/sockets.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <set>
+
+#include "io/sockaddr.hpp"
+
+namespace fairlead::userspace {
+namespace {
+
+constexpr int kBacklog = 4096;
+
+// A socket at any address, at `port` (0: any free one), that shares its port with those of the
+// other loops.
+Result<io::UniqueFd> shared_socket(IpFamily family, int type, Port port) {
+  const SocketAddress any{.address = IpAddress::any(family), .port = port};
+  const io::KernelAddress address = io::to_kernel(any);
+  io::UniqueFd out(socket(address.storage.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!out) return errno_error(errno, "make a socket");
+  const int yes = 1;
+  setsockopt(out.get(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
+  // Connections that are accepted inherit it.
+  if (type == SOCK_STREAM) setsockopt(out.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  if (family == IpFamily::V6) setsockopt(out.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
+  if (bind(out.get(), address.get(), address.size) != 0) {
+    return errno_error(errno, fmt::format("bind {}", any));
+  }
+  return out;
+}
+
+Result<SharedRange> range_at(IpFamily family, std::size_t count, Port first) {
+  SharedRange out{.sockets = {}, .ports = {.first = first}};
+  for (const TcpEntry& entry : entries_of(family, false, out.ports)) {
+    FAIRLEAD_CHECK(add_sockets(out.sockets.emplace_back(), family, SOCK_STREAM, count, entry.port));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<PoolKind> pool_of(const plan::Frontend& frontend) {
+  switch (frontend.target) {
+    case plan::Target::ClusterPool:
+      return PoolKind::Cluster;
+    case plan::Target::LocalPool:
+      return PoolKind::Local;
+    case plan::Target::Reject:
+    case plan::Target::Drop:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::vector<UdpEntry> udp_entries(const plan::ServicePlan& plan) {
+  std::set<UdpEntry> out;
+  if (plan.key.service_port.protocol != Protocol::Udp) return {};
+  for (const plan::Frontend& frontend : plan.frontends) {
+    if (const auto pool = pool_of(frontend)) out.insert({.key = plan.key, .pool = *pool});
+    if (frontend.short_circuit) out.insert({.key = plan.key, .pool = PoolKind::Cluster});
+  }
+  return {out.begin(), out.end()};
+}
+
+Result<Port> port_of(const io::UniqueFd& socket) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return errno_error(errno, "getsockname");
+  }
+  FAIRLEAD_TRY(bound, io::from_kernel(address));
+  return bound.port;
+}
+
+Result<void> add_sockets(std::vector<io::UniqueFd>& sockets, IpFamily family, int type,
+                         std::size_t count, Port port) {
+  while (sockets.size() < count) {
+    FAIRLEAD_TRY(socket, shared_socket(family, type, port));
+    if (type == SOCK_STREAM && listen(socket.get(), kBacklog) != 0) {
+      return errno_error(errno, "listen");
+    }
+    if (number(port) == 0) {
+      FAIRLEAD_TRY(given, port_of(socket));
+      port = given;
+    }
+    sockets.push_back(std::move(socket));
+  }
+  return {};
+}
+
+std::vector<TcpEntry> entries_of(IpFamily family, bool short_cut, PortRange range) {
+  std::vector<TcpEntry> out;
+  for (std::uint16_t i = 0; i < PortRange::kPorts; ++i) {
+    out.push_back({.family = family,
+                   .short_cut = short_cut,
+                   .port = Port{static_cast<std::uint16_t>(number(range.first) + i)}});
+  }
+  return out;
+}
+
+// Where the kernel finds one free port there are others after it, as a rule.
+Result<SharedRange> fresh_range(IpFamily family, std::size_t count) {
+  constexpr int kAttempts = 64;
+  Error last;
+  for (int i = 0; i < kAttempts; ++i) {
+    FAIRLEAD_TRY(free, shared_socket(family, SOCK_STREAM, {}));
+    FAIRLEAD_TRY(first, port_of(free));
+    if (number(first) > 65535 - PortRange::kPorts) continue;
+    free.reset();
+    auto range = range_at(family, count, first);
+    if (range) return range;
+    last = range.error();
+  }
+  return last.with_context(fmt::format("find {} free ports in a row", PortRange::kPorts));
+}
+
+}  // namespace fairlead::userspace

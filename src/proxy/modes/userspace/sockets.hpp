@@ -1,0 +1,67 @@
+// What the forwarder receives at: listening sockets and UDP sockets, several of which share a port,
+// one for each loop (SO_REUSEPORT). Makes them; whom they belong to is the Forwarder's business.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/error.hpp"
+#include "io/fd.hpp"
+#include "proxy/modes/userspace/service.hpp"
+
+namespace fairlead::userspace {
+
+// A few ports in a row. One would not do: two connections of a client from one of its ports to two
+// services would be the same connection, once both are redirected. The kernel takes the first port
+// at which they differ.
+struct PortRange {
+  static constexpr std::uint16_t kPorts = 8;
+  Port first{};
+  Port last() const { return Port{static_cast<std::uint16_t>(number(first) + kPorts - 1)}; }
+};
+
+struct TcpPorts {
+  PortRange pool, short_cut;
+};
+
+// Which connections a listening socket is for.
+struct TcpEntry {
+  IpFamily family = IpFamily::V4;
+  bool short_cut = false;
+  Port port{};
+  auto operator<=>(const TcpEntry&) const = default;
+};
+
+// Which sockets a frontend's datagrams are for.
+struct UdpEntry {
+  plan::PlanKey key;
+  PoolKind pool = PoolKind::Cluster;
+  auto operator<=>(const UdpEntry&) const = default;
+};
+
+// All that a forwarder receives at, to be passed to another process; several share a port.
+struct Sockets {
+  std::map<TcpEntry, std::vector<io::UniqueFd>> tcp;
+  std::map<UdpEntry, std::vector<io::UniqueFd>> udp;
+};
+
+// Which pool the clients in general of a frontend are led to; nothing when they are turned away.
+std::optional<PoolKind> pool_of(const plan::Frontend& frontend);
+// The UDP sockets a plan needs.
+std::vector<UdpEntry> udp_entries(const plan::ServicePlan& plan);
+
+// Listening sockets at a range of ports.
+struct SharedRange {
+  std::vector<std::vector<io::UniqueFd>> sockets;  // by port; as many as there are loops, or more
+  PortRange ports;
+};
+std::vector<TcpEntry> entries_of(IpFamily family, bool short_cut, PortRange range);
+// At every address, at ports that nobody has, `count` sockets at each.
+Result<SharedRange> fresh_range(IpFamily family, std::size_t count);
+// Adds to `sockets`, which are at `port` (0: any free one), until there are `count`.
+Result<void> add_sockets(std::vector<io::UniqueFd>& sockets, IpFamily family, int type,
+                         std::size_t count, Port port);
+Result<Port> port_of(const io::UniqueFd& socket);
+
+}  // namespace fairlead::userspace
