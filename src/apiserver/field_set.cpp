@@ -158,7 +158,7 @@ FieldSet::~FieldSet() = default;
 bool FieldSet::operator==(const FieldSet& other) const = default;
 
 FieldSet FieldSet::of(std::vector<Entry> entries) {
-  std::ranges::stable_sort(entries, {}, &Entry::element);
+  std::ranges::sort(entries, {}, &Entry::element);
   FieldSet out;
   for (Entry& entry : entries) {
     if (!entry.member && entry.below.empty()) continue;
