@@ -49,6 +49,14 @@ io::HttpResponse error_response(const StatusError& error) {
   return out;
 }
 
+io::HttpResponse created_response(const Document& object) {
+  io::HttpResponse out;
+  out.status = 201;
+  out.headers = {{"Content-Type", "application/json"}};
+  out.body = boost::json::serialize(object) + "\n";
+  return out;
+}
+
 bool is_reading(std::string_view method) { return method == "GET" || method == "HEAD"; }
 
 // Counts a request while it is in progress.
@@ -96,16 +104,20 @@ ApiResult<void> check_verb(const ResourceInfo& info, const ApiPath& path, Verb v
 
 }  // namespace
 
-ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator)
+ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
+                       const ServiceAccountTokens& tokens)
     : registry_(registry),
       authenticator_(authenticator),
       resources_(registry, clock),
+      reviews_(tokens),
       discovery_(registry.strategies()),
       version_(version_document()),
       // Empty: old kubectl asks for this and is content without a schema to check against
       // (spec 1.4).
       openapi_v2_(
-          static_document("", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")) {
+          static_document("", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")),
+      openid_configuration_(static_document(tokens.discovery_json(), "application/json")),
+      key_set_(static_document(tokens.key_set_json(), "application/jwk-set+json")) {
   Document paths;
   for (OpenApiDocument& document : make_openapi_documents(registry.strategies())) {
     StaticDocument made = static_document(std::move(document.json), "application/json");
@@ -201,6 +213,9 @@ std::optional<io::HttpResponse> ApiHandler::answer_static(const io::HttpRequest&
                                                           const io::Url& url) const {
   if (url.path == "/version" || url.path == "/version/") return serve(version_, request);
   if (url.path.starts_with("/openapi/")) return answer_openapi(request, url);
+  if (url.path == "/.well-known/openid-configuration") return serve(openid_configuration_, request);
+  if (url.path == "/openid/v1/jwks" || url.path == "/openid/v1/jwks/")
+    return serve(key_set_, request);
   const auto accept = io::find_header(request.headers, "Accept").value_or("");
   if (const StaticDocument* document = discovery_.find(url.path, accept))
     return serve(*document, request);
@@ -278,6 +293,11 @@ io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* excha
     co_return too_many_requests("Too many requests, please try again later.", 1);
   }
   const InProgress counted(reads ? reading_ : writing_);
+  if (Reviews::covers(*call)) {
+    const auto reviewed = reviews_.answer(*call);
+    if (!reviewed) co_return reviewed.error();
+    co_return std::optional(created_response(*reviewed));
+  }
   const std::string& deprecation = call->resource->info().deprecation;
   auto response = co_await resources_.answer(*std::move(call));
   if (!response) co_return std::move(response).error();

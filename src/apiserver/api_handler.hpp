@@ -11,6 +11,7 @@
 #include "apiserver/discovery.hpp"
 #include "apiserver/kinds.hpp"
 #include "apiserver/resource_handler.hpp"
+#include "apiserver/reviews.hpp"
 #include "io/http.hpp"
 
 namespace fairlead::apiserver {
@@ -18,7 +19,8 @@ namespace fairlead::apiserver {
 class ApiHandler {
  public:
   // All must outlive the handler.
-  ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator);
+  ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
+             const ServiceAccountTokens& tokens);
 
   // `trusted`: the listener is plain HTTP on loopback, whose peers without credentials are
   // administrators.
@@ -41,8 +43,10 @@ class ApiHandler {
   Registry& registry_;
   const Authenticator& authenticator_;
   ResourceHandler resources_;
+  Reviews reviews_;
   Discovery discovery_;
   StaticDocument version_, openapi_v2_, openapi_index_;
+  StaticDocument openid_configuration_, key_set_;
   std::map<std::string, StaticDocument, std::less<>> openapi_;  // by "api/v1"
   std::size_t reading_ = 0, writing_ = 0;  // requests in progress, watches not counted
 };

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 
+#include "base/log.hpp"
 #include "base/text.hpp"
 
 namespace fairlead::apiserver {
 namespace {
-
-constexpr std::string_view kAnonymous = "system:anonymous";
-constexpr std::string_view kAuthenticated = "system:authenticated";
 
 // As long as the longer text takes, whatever they hold.
 bool equal_in_constant_time(std::string_view a, std::string_view b) {
@@ -43,10 +41,6 @@ std::vector<std::string> csv_fields(std::string_view line) {
 }
 
 }  // namespace
-
-bool User::in_group(std::string_view group) const {
-  return std::ranges::find(groups, group) != groups.end();
-}
 
 Result<std::vector<TokenEntry>> parse_token_file(std::string_view text) {
   std::vector<TokenEntry> out;
@@ -85,13 +79,7 @@ ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, cons
   const auto header = io::find_header(request.headers, "Authorization");
   const std::string_view text = trim(header.value_or(""));
   if (text.size() > 7 && equals_ignore_case(text.substr(0, 7), "bearer ")) {
-    const std::string_view presented = trim(text.substr(7));
-    const TokenEntry* found = nullptr;
-    for (const TokenEntry& entry : tokens_) {
-      if (equal_in_constant_time(entry.token, presented)) found = &entry;
-    }
-    if (found == nullptr) return unauthorized();
-    return found->user;
+    return authenticate_token(trim(text.substr(7)));
   }
   if (!text.empty())
     return unauthorized();  // a scheme we do not know is no licence to go on as nobody
@@ -100,7 +88,20 @@ ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, cons
                 .uid = {},
                 .groups = {std::string(kMasters), std::string(kAuthenticated)}};
   }
-  return User{.name = std::string(kAnonymous), .uid = {}, .groups = {"system:unauthenticated"}};
+  return User{.name = std::string(kAnonymous), .groups = {std::string(kUnauthenticated)}};
+}
+
+ApiResult<User> Authenticator::authenticate_token(std::string_view token) const {
+  const TokenEntry* found = nullptr;
+  for (const TokenEntry& entry : tokens_) {
+    if (equal_in_constant_time(entry.token, token)) found = &entry;
+  }
+  if (found != nullptr) return found->user;
+  if (accounts_ == nullptr) return unauthorized();
+  auto account = accounts_->verify(token);
+  if (account) return std::move(account->user);
+  log::verbose(3, "A bearer token was refused", {{"err", account.error()}});
+  return unauthorized();
 }
 
 namespace {

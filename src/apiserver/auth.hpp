@@ -8,19 +8,12 @@
 #include <string_view>
 #include <vector>
 
+#include "apiserver/service_account_tokens.hpp"
 #include "apiserver/status.hpp"
+#include "apiserver/user.hpp"
 #include "io/http.hpp"
 
 namespace fairlead::apiserver {
-
-inline constexpr std::string_view kMasters = "system:masters";
-
-struct User {
-  std::string name;
-  std::string uid;
-  std::vector<std::string> groups;
-  bool in_group(std::string_view group) const;
-};
 
 struct TokenEntry {
   std::string token;
@@ -32,7 +25,10 @@ Result<std::vector<TokenEntry>> parse_token_file(std::string_view text);
 
 class Authenticator {
  public:
-  explicit Authenticator(std::vector<TokenEntry> tokens) : tokens_(std::move(tokens)) {}
+  // Without `accounts`, tokens of ServiceAccounts are not known; they must outlive this.
+  explicit Authenticator(std::vector<TokenEntry> tokens,
+                         const ServiceAccountTokens* accounts = nullptr)
+      : tokens_(std::move(tokens)), accounts_(accounts) {}
 
   // Client certificate first, then bearer token. Without either: the administrator on a `trusted`
   // listener (plain HTTP on loopback), else system:anonymous. A wrong token is 401 everywhere.
@@ -40,7 +36,10 @@ class Authenticator {
                                bool trusted) const;
 
  private:
+  ApiResult<User> authenticate_token(std::string_view token) const;
+
   std::vector<TokenEntry> tokens_;
+  const ServiceAccountTokens* accounts_;
 };
 
 // What is asked of whom.

@@ -54,6 +54,7 @@ std::unique_ptr<const Strategy> make_lease_strategy();
 std::unique_ptr<const Strategy> make_config_map_strategy();
 std::unique_ptr<const Strategy> make_ip_address_strategy();
 std::unique_ptr<const Strategy> make_service_cidr_strategy();
+std::unique_ptr<const Strategy> make_service_account_strategy();
 ResourceInfo ip_address_info();
 
 }  // namespace fairlead::apiserver

@@ -12,6 +12,7 @@ std::vector<std::unique_ptr<const Strategy>> make_strategies(const KindsConfig& 
   out.push_back(make_namespace_strategy());
   out.push_back(make_node_strategy());
   out.push_back(make_pod_strategy());
+  out.push_back(make_service_account_strategy());
   out.push_back(make_service_strategy(config));
   out.push_back(make_lease_strategy());
   out.push_back(make_endpoint_slice_strategy());

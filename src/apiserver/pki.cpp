@@ -11,6 +11,7 @@
 
 #include "base/text.hpp"
 #include "io/fd.hpp"
+#include "io/signature.hpp"
 
 namespace fairlead::apiserver {
 namespace {
@@ -130,6 +131,17 @@ Result<io::KeyPair> Pki::client_identity(const std::string& user, std::vector<st
                                .ip_addresses = {},
                                .client = true},
                               clock);
+}
+
+Result<std::string> own_signing_key(const std::string& directory) {
+  const std::string path = directory + "/sa.key";
+  std::error_code failed;
+  if (!directory.empty() && std::filesystem::exists(path, failed)) return read_file(path);
+  FAIRLEAD_TRY(key, io::SigningKey::generate());
+  FAIRLEAD_TRY(pem, key.to_pem());
+  if (directory.empty()) return pem;
+  FAIRLEAD_CHECK(write_private_file(path, pem));
+  return pem;
 }
 
 namespace {

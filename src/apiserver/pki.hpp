@@ -38,6 +38,10 @@ class Pki {
   io::KeyPair ca_;
 };
 
+// The key of `directory` that signs tokens of ServiceAccounts (sa.key, mode 0600), made when it is
+// not there; without a directory a new one.
+Result<std::string> own_signing_key(const std::string& directory);
+
 // A kubeconfig with everything inside. Deterministic.
 std::string make_kubeconfig(const std::string& server_url, const std::string& ca_pem,
                             const io::KeyPair& client);

@@ -145,6 +145,12 @@ Schemas make_schemas() {
        "spec:{holderIdentity:s leaseDurationSeconds:i acquireTime:u renewTime:u "
        "leaseTransitions:i strategy:s preferredHolder:s}"},
       {{"", "ConfigMap"}, "data:m binaryData:m immutable:b"},
+      {{"", "ServiceAccount"},
+       "secrets:[]" + std::string(kObjectReference) +
+           " imagePullSecrets:[]{name:s} automountServiceAccountToken:b"},
+      {{"authentication.k8s.io", "TokenRequest"},
+       "spec:{audiences:[]s expirationSeconds:i boundObjectRef:{kind:s apiVersion:s name:s uid:s}} "
+       "status:{token:s expirationTimestamp:t}"},
   };
   Schemas out;
   for (const auto& [kind, body] : bodies) {

@@ -6,11 +6,17 @@
 #include "apiserver/event_expiry.hpp"
 #include "apiserver/kubernetes_service.hpp"
 #include "apiserver/lifecycle.hpp"
+#include "apiserver/service_account_keeper.hpp"
 #include "apiserver/store/sqlite_store.hpp"
 #include "base/log.hpp"
 
 namespace fairlead::apiserver {
 namespace {
+
+struct TokenKeys {
+  io::SigningKey signing;
+  std::vector<io::VerificationKey> further;
+};
 
 class Server final : public ApiServer {
  public:
@@ -18,6 +24,8 @@ class Server final : public ApiServer {
     std::unique_ptr<Store> own_store;  // null: `store` is somebody else's
     Store* store;
     Pki pki;
+    TokenKeys token_keys;
+    TokenTerms token_terms;
     std::optional<SocketAddress> advertise;
     std::vector<IpPrefix> service_cidrs;
     std::chrono::nanoseconds event_lifetime;
@@ -30,9 +38,12 @@ class Server final : public ApiServer {
         service_cidrs_(std::move(parts.service_cidrs)),
         clock_(parts.clock),
         registry_(executor, *store_, std::move(strategies)),
-        authenticator_(std::move(tokens)),
-        handler_(registry_, *clock_, authenticator_),
+        account_tokens_(registry_, *clock_, std::move(parts.token_keys.signing),
+                        std::move(parts.token_keys.further), std::move(parts.token_terms)),
+        authenticator_(std::move(tokens), &account_tokens_),
+        handler_(registry_, *clock_, authenticator_, account_tokens_),
         reaper_(registry_, *clock_, executor),
+        account_keeper_(registry_, *clock_, executor),
         expiry_(registry_, *clock_, parts.event_lifetime),
         tasks_(executor, "apiserver") {
     if (parts.advertise) {
@@ -67,12 +78,14 @@ class Server final : public ApiServer {
     registry_.on_change(
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
     FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
+    FAIRLEAD_CO_CHECK(co_await account_keeper_.make_missing());
     FAIRLEAD_CO_CHECK(co_await make_service_cidr(&registry_, clock_, service_cidrs_));
     if (kubernetes_) {
       FAIRLEAD_CO_CHECK(co_await kubernetes_->reconcile());
       tasks_.spawn(kubernetes_->run());
     }
     tasks_.spawn(reaper_.run());
+    tasks_.spawn(account_keeper_.run());
     tasks_.spawn(expiry_.run());
     tasks_.spawn(compact_regularly(store_, clock_));
     for (const auto& server : servers_) server->start();
@@ -103,7 +116,10 @@ class Server final : public ApiServer {
   void react(const Resource& resource, const StoreEvent& event) {
     expiry_.wrote(resource, event);
     // A namespace began to terminate, or something in one went away.
-    if (&resource == &registry_.namespaces() || event.value == nullptr) reaper_.poke();
+    if (&resource == &registry_.namespaces() || event.value == nullptr) {
+      reaper_.poke();
+      account_keeper_.poke();
+    }
   }
 
   std::unique_ptr<Store> own_store_;
@@ -112,9 +128,11 @@ class Server final : public ApiServer {
   std::vector<IpPrefix> service_cidrs_;
   const Clock* clock_;
   Registry registry_;
+  ServiceAccountTokens account_tokens_;
   Authenticator authenticator_;
   ApiHandler handler_;
   NamespaceReaper reaper_;
+  ServiceAccountKeeper account_keeper_;
   EventExpiry expiry_;
   std::optional<KubernetesService> kubernetes_;
   std::vector<std::unique_ptr<io::HttpServer>> servers_;
@@ -156,6 +174,21 @@ Result<Pki> open_pki(const ApiServer::Config& config) {
                                        : Pki::open(config.data_directory, *config.clock);
 }
 
+Result<TokenKeys> open_token_keys(const ApiServer::Config& config) {
+  const ApiServer::Config::ServiceAccounts& accounts = config.service_accounts;
+  FAIRLEAD_TRY(pem, accounts.signing_key_pem.empty() ? own_signing_key(config.data_directory)
+                                                     : accounts.signing_key_pem);
+  auto signing = io::SigningKey::parse(pem);
+  if (!signing) return signing.error().with_context("signing key of service accounts");
+  TokenKeys out{.signing = *std::move(signing), .further = {}};
+  for (const std::string& further : accounts.key_pems) {
+    auto keys = io::VerificationKey::parse_all(further);
+    if (!keys) return keys.error().with_context("key of service accounts");
+    out.further.insert(out.further.end(), keys->begin(), keys->end());
+  }
+  return out;
+}
+
 Result<std::unique_ptr<Store>> open_own_store(const io::Executor& executor,
                                               const std::string& data_directory) {
   const std::string path = data_directory.empty() ? ":memory:" : data_directory + "/store.db";
@@ -170,6 +203,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
   for (const IpPrefix& cidr : config.kinds.service_cidrs)
     config.names.addresses.push_back(cidr.address().plus(1));
   if (config.advertise) config.names.addresses.push_back(config.advertise->address);
+  FAIRLEAD_TRY(token_keys, open_token_keys(config));
   FAIRLEAD_TRY(identity, pki.server_identity(std::move(config.names), *config.clock));
   FAIRLEAD_TRY(tls, io::TlsServer::create(identity, pki.ca_pem()));
   std::unique_ptr<Store> own_store;
@@ -182,6 +216,8 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
                                          Server::Parts{.own_store = std::move(own_store),
                                                        .store = config.store,
                                                        .pki = std::move(pki),
+                                                       .token_keys = std::move(token_keys),
+                                                       .token_terms = config.service_accounts.terms,
                                                        .advertise = config.advertise,
                                                        .service_cidrs = config.kinds.service_cidrs,
                                                        .event_lifetime = config.event_lifetime,

@@ -37,14 +37,21 @@ class ApiServer {
     bool tls = true;
   };
   struct Config {
-    // store.db, ca.crt, ca.key; empty = everything in memory, nothing survives
+    // store.db, ca.crt, ca.key, sa.key; empty = everything in memory, nothing survives
     std::string data_directory;
     // Where objects are kept instead of store.db. The caller's, who closes it after the server.
     Store* store = nullptr;
     std::vector<Listener> listeners;
     KindsConfig kinds;
     std::vector<TokenEntry> tokens;  // bearer tokens
-    Pki::Names names;                // further names and addresses of the server's certificate
+    struct ServiceAccounts {
+      // Signs their tokens; empty = the key sa.key of the data directory, made if need be.
+      std::string signing_key_pem;
+      std::vector<std::string> key_pems;  // further keys whose tokens are accepted
+      TokenTerms terms;
+    };
+    ServiceAccounts service_accounts;
+    Pki::Names names;  // further names and addresses of the server's certificate
     // Where pods reach this server: makes Service and EndpointSlice default/kubernetes. Absent =
     // they are not made.
     std::optional<SocketAddress> advertise;

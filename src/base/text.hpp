@@ -23,7 +23,10 @@ std::optional<std::int64_t> parse_int(std::string_view text);
 
 std::string base64_encode(std::span<const std::uint8_t> bytes);   // RFC 4648 with padding
 std::optional<std::string> base64_decode(std::string_view text);  // RFC 4648, padding required
-std::string hex_encode(std::span<const std::uint8_t> bytes);      // lower case
+// RFC 4648 section 5 without padding, as JSON Web Tokens have it.
+std::string base64url_encode(std::span<const std::uint8_t> bytes);
+std::optional<std::string> base64url_decode(std::string_view text);
+std::string hex_encode(std::span<const std::uint8_t> bytes);  // lower case
 
 // RFC 1123 label (<=63, [a-z0-9-]) and subdomain (<=253, labels joined by '.').
 bool is_dns1123_label(std::string_view text);

@@ -49,6 +49,31 @@ Result<std::vector<apiserver::TokenEntry>> read_tokens(const std::string& path) 
   return tokens;
 }
 
+Result<ApiServer::Config::ServiceAccounts> service_accounts(const ApiServerFlags& flags) {
+  ApiServer::Config::ServiceAccounts out;
+  if (!flags.signing_key_file.empty()) {
+    auto key = apiserver::read_file(flags.signing_key_file);
+    if (!key) return flag_error("service-account-signing-key-file", key.error());
+    out.signing_key_pem = *std::move(key);
+  }
+  for (const std::string& path : flags.key_files) {
+    auto key = apiserver::read_file(path);
+    if (!key) return flag_error("service-account-key-file", key.error());
+    out.key_pems.push_back(*std::move(key));
+  }
+  if (!flags.issuers.empty()) out.terms.issuers = flags.issuers;
+  out.terms.audiences = flags.audiences;
+  const auto longest = parse_duration(flags.longest_token);
+  if (!longest) return flag_error("service-account-max-token-expiration", longest.error());
+  out.terms.longest = std::chrono::duration_cast<std::chrono::seconds>(*longest);
+  if (out.terms.longest.count() != 0 && out.terms.longest < std::chrono::hours(1)) {
+    return make_error(ErrorCode::Invalid,
+                      "--service-account-max-token-expiration: {} is less than an hour",
+                      flags.longest_token);
+  }
+  return out;
+}
+
 // Pods have a loopback of their own.
 bool means_us_to_pods(const IpAddress& address) {
   return !address.is_unspecified() && !address.is_loopback() && !address.is_link_local();
@@ -107,6 +132,24 @@ Result<void> listen(ApiServer::Config& config, const ApiServerFlags& flags, cons
   return {};
 }
 
+void describe_service_accounts(CLI::App& app, ApiServerFlags& flags) {
+  app.add_option("--service-account-signing-key-file", flags.signing_key_file,
+                 "PEM file: the EC (P-256) or RSA key that signs tokens of ServiceAccounts "
+                 "(default: DATA-DIR/sa.key, made if need be)");
+  app.add_option("--service-account-key-file", flags.key_files,
+                 "PEM file: keys whose tokens are accepted besides; may be given several times");
+  app.add_option("--service-account-issuer", flags.issuers,
+                 fmt::format("who tokens say has issued them (default: {}); further ones are "
+                             "accepted only",
+                             apiserver::kDefaultIssuer));
+  app.add_option("--api-audiences", flags.audiences,
+                 "whom tokens are meant for unless asked otherwise (default: the issuer)")
+      ->delimiter(',');
+  app.add_option("--service-account-max-token-expiration", flags.longest_token,
+                 "tokens that are to live longer live so long; 0s is no limit")
+      ->capture_default_str();
+}
+
 }  // namespace
 
 void describe(CLI::App& app, ApiServerFlags& flags) {
@@ -129,6 +172,7 @@ void describe(CLI::App& app, ApiServerFlags& flags) {
       ->capture_default_str();
   app.add_option("--token-auth-file", flags.token_file,
                  "lines of token,user,uid[,\"group1,group2\"]");
+  describe_service_accounts(app, flags);
   app.add_option(
       "--advertise-address", flags.advertise_address,
       "address at which pods reach this server (default: --bind-address unless it is unspecified)");
@@ -163,6 +207,8 @@ Result<ApiServer::Config> server_config(const ApiServerFlags& flags) {
   FAIRLEAD_TRY(event_lifetime, parse_event_ttl(flags.event_ttl));
   config.event_lifetime = event_lifetime;
   config.tokens = std::move(tokens);
+  FAIRLEAD_TRY(accounts, service_accounts(flags));
+  config.service_accounts = std::move(accounts);
   config.data_directory = flags.data_dir;
   FAIRLEAD_CHECK(add_names(config.names, flags.san));
   FAIRLEAD_TRY(advertise, advertised_address(flags, *bind));

@@ -25,6 +25,9 @@ struct ApiServerFlags {
   std::string node_ports = "30000-32767";
   std::string event_ttl = "1h0m0s";
   std::string token_file;
+  std::string signing_key_file;
+  std::vector<std::string> key_files, issuers, audiences;
+  std::string longest_token = "0s";
   std::string advertise_address;
   std::string kubeconfig;
   std::vector<std::string> san;

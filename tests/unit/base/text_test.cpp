@@ -88,6 +88,16 @@ TEST(Base64, AgreesWithTheVectorsOfRfc4648) {
   }
 }
 
+TEST(Base64Url, HasNoPaddingAndItsOwnTwoLetters) {
+  const std::string bytes("\xfb\xff\xfe\x01", 4);
+  const std::string text =
+      base64url_encode({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+  EXPECT_EQ(text, "-__-AQ");
+  EXPECT_EQ(base64url_decode(text), bytes);
+  for (const std::string_view broken : {"+/==", "-__-AQ==", "a", "a b"})
+    EXPECT_EQ(base64url_decode(broken), std::nullopt) << broken;
+}
+
 TEST(Base64, RefusesBrokenText) {
   for (const std::string_view text :
        {"Z"sv, "Zg"sv, "Zg="sv, "Zm9vY"sv, "="sv, "===="sv, "Z==="sv, "Zg=a"sv, "Zg==Zg=="sv,

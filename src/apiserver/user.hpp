@@ -1,0 +1,29 @@
+// Who asks. A value.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fairlead::apiserver {
+
+inline constexpr std::string_view kMasters = "system:masters";
+inline constexpr std::string_view kAnonymous = "system:anonymous";
+inline constexpr std::string_view kAuthenticated = "system:authenticated";
+inline constexpr std::string_view kUnauthenticated = "system:unauthenticated";
+
+struct User {
+  std::string name;
+  std::string uid = {};
+  std::vector<std::string> groups = {};
+  std::map<std::string, std::vector<std::string>> extra = {};  // what else the credentials say
+
+  bool in_group(std::string_view group) const {
+    return std::ranges::find(groups, group) != groups.end();
+  }
+  bool operator==(const User&) const = default;
+};
+
+}  // namespace fairlead::apiserver
