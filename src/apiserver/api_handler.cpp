@@ -38,14 +38,14 @@ io::HttpResponse text_response(unsigned status, std::string body) {
   return out;
 }
 
-io::HttpResponse error_response(const StatusError& error) {
+io::HttpResponse error_response(const StatusError& error, Representation::Format format) {
   io::HttpResponse out;
   out.status = error.code;
-  out.headers = {{"Content-Type", "application/json"}};
+  out.headers = {{"Content-Type", std::string(content_type(format))}};
   if (error.retry_after_seconds > 0)
     out.headers.push_back({"Retry-After", std::to_string(error.retry_after_seconds)});
   if (error.code == 401) out.headers.push_back({"WWW-Authenticate", "Bearer"});
-  out.body = boost::json::serialize(error.to_json()) + "\n";
+  out.body = encode_plain(error.to_json(), format);
   return out;
 }
 
@@ -140,7 +140,11 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
           : Answer(bad_request(fmt::format("malformed request target: {}", url.error())));
   if (answered && !*answered) co_return;  // streamed
 
-  io::HttpResponse response = answered ? **std::move(answered) : error_response(answered.error());
+  io::HttpResponse response =
+      answered
+          ? **std::move(answered)
+          : error_response(answered.error(),
+                           status_format(io::find_header(request.headers, "Accept").value_or("")));
   const bool json = io::find_header(response.headers, "Content-Type") == "application/json";
   if (json && url &&
       wants_pretty(*url, io::find_header(request.headers, "User-Agent").value_or(""))) {

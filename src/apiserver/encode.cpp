@@ -7,6 +7,7 @@ namespace fairlead::apiserver {
 namespace {
 
 using Shape = Representation::Shape;
+using Format = Representation::Format;
 
 SharedBytes share(std::string text) { return std::make_shared<const std::string>(std::move(text)); }
 
@@ -90,14 +91,53 @@ std::string join_list(const ResourceInfo& info, std::span<const ObjectPtr> items
 
 std::string line_of(const Document& document) { return boost::json::serialize(document) + "\n"; }
 
+kube::KindName kind_of(const Document& document) {
+  return {.api_version = string_at(document, "apiVersion"), .kind = string_at(document, "kind")};
+}
+
+std::string enveloped(const kube::KindName& kind, std::string_view message) {
+  std::string out = kube::protobuf_envelope(kind, message.size());
+  out.reserve(out.size() + message.size() + kube::kProtobufEnvelopeEnd.size());
+  out += message;
+  out += kube::kProtobufEnvelopeEnd;
+  return out;
+}
+
+// The cached messages joined, whole or of their metadata alone.
+std::string protobuf_list(const ResourceInfo& info, std::span<const ObjectPtr> items,
+                          const ListMeta& meta, const View& view) {
+  const bool whole = view.representation.shape == Shape::Object;
+  std::vector<std::string_view> messages;
+  messages.reserve(items.size());
+  for (const ObjectPtr& item : items) {
+    const std::string_view message = *item->protobuf();
+    messages.push_back(whole ? message : kube::protobuf_metadata(message));
+  }
+  return kube::protobuf_list({.api_version = whole ? info.api_version() : meta_api_version(view),
+                              .kind = whole ? info.kind + "List" : "PartialObjectMetadataList"},
+                             list_metadata(meta), messages);
+}
+
 }  // namespace
+
+std::string encode_plain(const Document& document, Format format) {
+  if (format != Format::Protobuf) return line_of(document);
+  const kube::KindName kind = kind_of(document);
+  return enveloped(kind, kube::protobuf_message(kind, document));
+}
+
+std::string encode_cached(const CachedObject& object, const Strategy& strategy, Format format) {
+  if (format != Format::Protobuf) return *object.json + "\n";
+  return enveloped({.api_version = strategy.info().api_version(), .kind = strategy.info().kind},
+                   *object.protobuf());
+}
 
 std::string encode_object(const Strategy& strategy, const Document& document, const View& view) {
   switch (view.representation.shape) {
     case Shape::Object:
-      return line_of(document);
+      return encode_plain(document, view.representation.format);
     case Shape::PartialMetadata:
-      return line_of(partial_metadata(document, view));
+      return encode_plain(partial_metadata(document, view), view.representation.format);
     case Shape::Table:
       break;
   }
@@ -109,6 +149,8 @@ std::string encode_object(const Strategy& strategy, const Document& document, co
 
 std::string encode_list(const Strategy& strategy, std::span<const ObjectPtr> items,
                         const ListMeta& meta, const View& view) {
+  if (view.representation.format == Format::Protobuf)
+    return protobuf_list(strategy.info(), items, meta, view);
   if (view.representation.shape == Shape::Object) return join_list(strategy.info(), items, meta);
   boost::json::array entries;
   entries.reserve(items.size());
@@ -138,7 +180,9 @@ WatchEncoder::WatchEncoder(const Strategy& strategy, View view)
       added_(share(R"({"type":"ADDED","object":)")),
       modified_(share(R"({"type":"MODIFIED","object":)")),
       deleted_(share(R"({"type":"DELETED","object":)")),
-      end_(share("}\n")) {}
+      end_(share(view_.representation.format == Format::Protobuf
+                     ? std::string(kube::kProtobufEnvelopeEnd)
+                     : "}\n")) {}
 
 namespace {
 std::string_view name_of(EventType type) {
@@ -155,19 +199,32 @@ std::string_view name_of(EventType type) {
 }  // namespace
 
 void WatchEncoder::event(const WatchedEvent& event, WallTime now, Parts& out) {
-  if (view_.representation.shape == Shape::Object) {
-    out.push_back(event.type == EventType::Added      ? added_
-                  : event.type == EventType::Modified ? modified_
-                                                      : deleted_);
-    out.push_back(event.object->json);
-    out.push_back(end_);
-    return;
-  }
+  if (view_.representation.shape == Shape::Object) return whole(event, out);
   const Document document = parse_object(*event.object);
   if (view_.representation.shape == Shape::PartialMetadata) {
     return line(name_of(event.type), partial_metadata(document, view_), out);
   }
   line(name_of(event.type), table_of(document, strategy_.table_cells(document, now)), out);
+}
+
+void WatchEncoder::whole(const WatchedEvent& event, Parts& out) {
+  if (view_.representation.format == Format::Protobuf) {
+    const ResourceInfo& info = strategy_.info();
+    return frame(name_of(event.type), {.api_version = info.api_version(), .kind = info.kind},
+                 event.object->protobuf(), out);
+  }
+  out.push_back(event.type == EventType::Added      ? added_
+                : event.type == EventType::Modified ? modified_
+                                                    : deleted_);
+  out.push_back(event.object->json);
+  out.push_back(end_);
+}
+
+void WatchEncoder::frame(std::string_view type, const kube::KindName& kind, SharedBytes message,
+                         Parts& out) {
+  out.push_back(share(kube::protobuf_frame(type, kind, message->size())));
+  out.push_back(std::move(message));
+  out.push_back(end_);
 }
 
 // Only the first event of a watch describes the columns.
@@ -205,14 +262,33 @@ void WatchEncoder::error(const StatusError& error, Parts& out) {
 }
 
 void WatchEncoder::line(std::string_view type, const Document& object, Parts& out) {
+  if (view_.representation.format == Format::Protobuf) {
+    const kube::KindName kind = kind_of(object);
+    return frame(type, kind, share(kube::protobuf_message(kind, object)), out);
+  }
   out.push_back(share(
       fmt::format("{{\"type\":\"{}\",\"object\":{}}}\n", type, boost::json::serialize(object))));
 }
 
 // ---- the outside
 
-std::string content_type(const Representation& representation) {
-  return representation.yaml ? "application/yaml" : "application/json";
+std::string_view content_type(Format format) {
+  switch (format) {
+    case Format::Json:
+      return "application/json";
+    case Format::Yaml:
+      return "application/yaml";
+    case Format::Protobuf:
+      return kube::kProtobufMediaType;
+  }
+  return "";
+}
+
+std::string_view watch_content_type(const Representation& representation) {
+  if (representation.format == Format::Protobuf)
+    return "application/vnd.kubernetes.protobuf;stream=watch";
+  return representation.shape == Shape::Object ? content_type(representation.format)
+                                               : content_type(Format::Json);
 }
 
 namespace {

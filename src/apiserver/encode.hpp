@@ -1,5 +1,6 @@
 // Objects as the client asked to see them: whole, as a Table, or as metadata only; single, listed
-// or watched. Pure: cached JSON in, bytes out. Whole objects are never parsed on this way.
+// or watched; in JSON or protobuf. Pure: cached bytes in, bytes out. Whole objects are never parsed
+// on this way, but once for the first who reads them as protobuf.
 #pragma once
 
 #include <boost/json/array.hpp>
@@ -10,6 +11,7 @@
 
 #include "apiserver/object_cache.hpp"
 #include "apiserver/request.hpp"
+#include "kube/protobuf.hpp"
 
 namespace fairlead::apiserver {
 
@@ -27,6 +29,11 @@ struct ListMeta {
   std::size_t remaining = 0;  // 0 = not said
 };
 
+// Any document that names its kind, a Status among them, as it is.
+std::string encode_plain(const Document& document, Representation::Format format);
+// A cached object as it is.
+std::string encode_cached(const CachedObject& object, const Strategy& strategy,
+                          Representation::Format format);
 // `document` with its resourceVersion, if it has one.
 std::string encode_object(const Strategy& strategy, const Document& document, const View& view);
 std::string encode_list(const Strategy& strategy, std::span<const ObjectPtr> items,
@@ -44,6 +51,8 @@ class WatchEncoder {
   void error(const StatusError& error, Parts& out);
 
  private:
+  void whole(const WatchedEvent& event, Parts& out);
+  void frame(std::string_view type, const kube::KindName& kind, SharedBytes message, Parts& out);
   void line(std::string_view type, const Document& object, Parts& out);
   Document table_of(const Document& row_object, boost::json::array cells);
 
@@ -53,7 +62,8 @@ class WatchEncoder {
   SharedBytes added_, modified_, deleted_, end_;
 };
 
-std::string content_type(const Representation& representation);
+std::string_view content_type(Representation::Format format);
+std::string_view watch_content_type(const Representation& representation);
 // Two-space indentation, as for people reading with curl.
 std::string pretty(std::string_view json);
 

@@ -5,6 +5,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "base/log.hpp"
+#include "kube/protobuf.hpp"
 
 namespace fairlead::apiserver {
 
@@ -57,6 +58,17 @@ Document CachedObject::document() const {
   return *std::move(parsed);
 }
 
+SharedBytes CachedObject::protobuf() const {
+  if (protobuf_ == nullptr) {
+    const auto whole = parse_stored(*json, key);
+    check(whole.has_value(), "a cached object is JSON that was serialised here");
+    const kube::KindName kind{.api_version = string_at(*whole, "apiVersion"),
+                              .kind = string_at(*whole, "kind")};
+    protobuf_ = std::make_shared<const std::string>(kube::protobuf_message(kind, *whole));
+  }
+  return protobuf_;
+}
+
 Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string& key,
                                      std::string_view stored, Revision revision) {
   FAIRLEAD_TRY(document, parse_stored(stored, key));
@@ -82,6 +94,7 @@ ObjectPtr at_revision(const CachedObject& object, Revision revision) {
   ensure_object(document, "metadata")["resourceVersion"] = std::to_string(revision);
   out->revision = revision;
   out->json = std::make_shared<const std::string>(boost::json::serialize(document));
+  out->protobuf_ = nullptr;
   return out;
 }
 

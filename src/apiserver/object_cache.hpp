@@ -1,6 +1,6 @@
 // ObjectCache: the objects of one resource in memory, fed by a watch of the store; lists and
 // watches are served from here. An object's JSON (with kind, apiVersion and resourceVersion) is
-// made once and shared by every reader.
+// made once and shared by every reader; so is its protobuf, if anyone reads it.
 //
 // Owned by the Registry; loop thread only. What it guarantees:
 //  - It is at revision() for *every* resource: foreign changes advance it too, so bookmarks and
@@ -9,7 +9,7 @@
 //  transitions resolved. If it
 //    cannot keep up (kMaxQueued), it is cut off and told so; nothing is ever skipped silently.
 //  - The ring of past events is complete above oldest(); a watch from below that gets Expired.
-// Not here: HTTP, encodings other than JSON, old snapshots (the store has those).
+// Not here: HTTP, what encodings look like, old snapshots (the store has those).
 #pragma once
 
 #include <deque>
@@ -43,6 +43,12 @@ struct CachedObject {
 
   Document document()
       const;  // parsed anew, without metadata.resourceVersion: as strategies want it
+  // Its protobuf message, without envelope, made when first asked for. Only of kinds that have one.
+  SharedBytes protobuf() const;
+
+ private:
+  friend std::shared_ptr<const CachedObject> at_revision(const CachedObject&, Revision);
+  mutable SharedBytes protobuf_;
 };
 using ObjectPtr = std::shared_ptr<const CachedObject>;
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 
 #include "base/text.hpp"
+#include "kube/protobuf.hpp"
 
 namespace fairlead::apiserver {
 
@@ -80,9 +82,20 @@ ApiResult<ApiPath> parse_api_path(std::string_view path) {
 
 // ---- Accept
 
+namespace {
+
+// What is no number counts as none given.
+double quality_of(const std::string& text) {
+  char* end = nullptr;
+  const double quality = std::strtod(text.c_str(), &end);
+  return end == text.c_str() || *end != '\0' || std::isnan(quality) ? 1 : quality;
+}
+
+}  // namespace
+
 std::vector<AcceptClause> parse_accept(std::string_view text) {
-  std::multimap<double, AcceptClause, std::greater<>>
-      ranked;  // equal qualities stay in the order given
+  // Equal ranks stay in the order given.
+  std::multimap<std::pair<double, int>, AcceptClause, std::greater<>> ranked;
   for (const std::string_view part : split(text, ',')) {
     const auto fields = split(part, ';');
     AcceptClause clause{.type = to_lower_ascii(trim(fields[0])), .parameters = {}};
@@ -94,15 +107,17 @@ std::vector<AcceptClause> parse_accept(std::string_view text) {
       std::string name = to_lower_ascii(trim(pair[0]));
       std::string value(trim(pair[1]));
       if (name == "q") {
-        quality = std::strtod(value.c_str(), nullptr);
+        quality = quality_of(value);
       } else {
         clause.parameters.insert_or_assign(std::move(name), std::move(value));
       }
     }
-    if (quality > 0) ranked.emplace(quality, std::move(clause));
+    if (quality <= 0) continue;
+    const int specific = clause.type == "*/*" ? 0 : clause.type.ends_with("/*") ? 1 : 2;
+    ranked.emplace(std::pair(quality, specific), std::move(clause));
   }
   std::vector<AcceptClause> out;
-  for (auto& [quality, clause] : ranked) out.push_back(std::move(clause));
+  for (auto& [rank, clause] : ranked) out.push_back(std::move(clause));
   return out;
 }
 
@@ -113,15 +128,20 @@ std::string_view parameter(const AcceptClause& clause, const std::string& name) 
   return found == clause.parameters.end() ? std::string_view() : std::string_view(found->second);
 }
 
+std::optional<Representation::Format> format_of(const AcceptClause& clause) {
+  if (clause.type == "application/yaml") return Representation::Format::Yaml;
+  if (clause.type == kube::kProtobufMediaType) return Representation::Format::Protobuf;
+  if (clause.type == "application/json" || clause.type == "application/*" || clause.type == "*/*")
+    return Representation::Format::Json;
+  return std::nullopt;
+}
+
 // nullopt: we do not speak this.
 std::optional<Representation> representation_of(const AcceptClause& clause) {
+  const auto format = format_of(clause);
+  if (!format) return std::nullopt;
   Representation out;
-  if (clause.type == "application/yaml") {
-    out.yaml = true;
-  } else if (clause.type != "application/json" && clause.type != "application/*" &&
-             clause.type != "*/*") {
-    return std::nullopt;
-  }
+  out.format = *format;
   const std::string_view as = parameter(clause, "as");
   if (as.empty()) return out;
   const std::string_view version = parameter(clause, "v");
@@ -129,6 +149,7 @@ std::optional<Representation> representation_of(const AcceptClause& clause) {
     return std::nullopt;
   out.meta_version = version;
   if (as == "Table") {
+    if (out.format == Representation::Format::Protobuf) return std::nullopt;  // it has no message
     out.shape = Representation::Shape::Table;
   } else if (as == "PartialObjectMetadata" || as == "PartialObjectMetadataList") {
     out.shape = Representation::Shape::PartialMetadata;
@@ -140,12 +161,24 @@ std::optional<Representation> representation_of(const AcceptClause& clause) {
 
 }  // namespace
 
-ApiResult<Representation> negotiate(std::string_view accept) {
+ApiResult<Representation> negotiate(std::string_view accept, bool has_protobuf) {
   if (trim(accept).empty()) return Representation{};
   for (const AcceptClause& clause : parse_accept(accept)) {
-    if (auto found = representation_of(clause)) return *std::move(found);
+    auto found = representation_of(clause);
+    if (!found) continue;
+    if (found->format != Representation::Format::Protobuf || has_protobuf) return *std::move(found);
   }
-  return not_acceptable("application/json, application/yaml");
+  return not_acceptable(has_protobuf ? "application/json, application/yaml, "
+                                       "application/vnd.kubernetes.protobuf"
+                                     : "application/json, application/yaml");
+}
+
+Representation::Format status_format(std::string_view accept) {
+  for (const AcceptClause& clause : parse_accept(accept)) {
+    const auto format = format_of(clause);
+    if (format && parameter(clause, "as").empty()) return *format;
+  }
+  return Representation::Format::Json;
 }
 
 // ---- list and watch options

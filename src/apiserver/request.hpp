@@ -35,17 +35,21 @@ struct AcceptClause {
   std::string type;                               // lower case, "application/json"
   std::map<std::string, std::string> parameters;  // without q
 };
-// By falling q, in the order given; clauses with q=0 are left out.
+// By falling q, then wildcards last, then in the order given; clauses with q=0 are left out.
 std::vector<AcceptClause> parse_accept(std::string_view text);
 
 struct Representation {
   enum class Shape { Object, Table, PartialMetadata };
   Shape shape = Shape::Object;
-  bool yaml = false;                // the same JSON, which is YAML, under that name
+  enum class Format { Json, Yaml, Protobuf };  // Yaml: the same JSON, which is YAML
+  Format format = Format::Json;
   std::string meta_version = "v1";  // of Table and PartialObjectMetadata: "v1" or "v1beta1"
   bool operator==(const Representation&) const = default;
 };
-ApiResult<Representation> negotiate(std::string_view accept);  // 406 when nothing fits
+// 406 when nothing fits. Protobuf is for what has a message in it.
+ApiResult<Representation> negotiate(std::string_view accept, bool has_protobuf = true);
+// How a Status is written to who accepts `accept`: it has one shape, and JSON is always possible.
+Representation::Format status_format(std::string_view accept);
 
 // ---- list and watch options (spec 2.2 - 2.5)
 struct ListOptions {

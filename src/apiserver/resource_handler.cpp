@@ -14,11 +14,10 @@ using namespace std::chrono_literals;
 constexpr auto kFreshnessWait = 3s;
 constexpr std::size_t kSnapshotChunk = 500;  // objects read from the store at a time
 
-io::HttpResponse json_response(unsigned status, std::string body,
-                               const Representation& representation = {}) {
+io::HttpResponse response_of(unsigned status, std::string body, const View& view) {
   io::HttpResponse out;
   out.status = status;
-  out.headers = {{"Content-Type", content_type(representation)}};
+  out.headers = {{"Content-Type", std::string(content_type(view.representation.format))}};
   out.body = std::move(body);
   return out;
 }
@@ -83,7 +82,10 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::answer(ResourceCall call)
 }
 
 ApiResult<View> ResourceHandler::view_of(const ResourceCall& call) const {
-  FAIRLEAD_TRY(representation, negotiate(header(*call.request, "Accept")));
+  const bool has_protobuf = call.path.version == call.resource->info().version &&
+                            kube::has_protobuf({.api_version = call.resource->info().api_version(),
+                                                .kind = call.resource->info().kind});
+  FAIRLEAD_TRY(representation, negotiate(header(*call.request, "Accept"), has_protobuf));
   View view{.representation = std::move(representation),
             .include = IncludeObject::Metadata,
             .now = clock_.wall()};
@@ -128,7 +130,8 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::get(ResourceCall call, Vi
     co_return not_found(call.resource->info().qualified_resource(), call.path.name);
   const bool former = call.path.version != call.resource->info().version;
   if (view.representation.shape == Representation::Shape::Object && !former) {
-    co_return json_response(200, *found->json + "\n", view.representation);
+    co_return response_of(
+        200, encode_cached(*found, call.resource->strategy, view.representation.format), view);
   }
   Document document = found->document();
   ensure_object(document, "metadata")["resourceVersion"] = std::to_string(found->revision);
@@ -136,8 +139,7 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::get(ResourceCall call, Vi
     call.resource->strategy.to_former_version(document);
     document["apiVersion"] = fmt::format("{}/{}", call.path.group, call.path.version);
   }
-  co_return json_response(200, encode_object(call.resource->strategy, document, view),
-                          view.representation);
+  co_return response_of(200, encode_object(call.resource->strategy, document, view), view);
 }
 
 // The state at a past revision: from the cache when nothing has changed since, else from the
@@ -242,8 +244,7 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::list(ResourceCall call, V
     meta.continue_token = encode_continue(
         {.revision = revision, .start = page->next.substr(info.storage_prefix.size())});
   }
-  co_return json_response(200, encode_list(call.resource->strategy, page->items, meta, view),
-                          view.representation);
+  co_return response_of(200, encode_list(call.resource->strategy, page->items, meta, view), view);
 }
 
 // ---- writing
@@ -271,9 +272,8 @@ io::HttpResponse ResourceHandler::written_response(const ResourceCall& call, con
   if (written.revision != 0) {
     ensure_object(document, "metadata")["resourceVersion"] = std::to_string(written.revision);
   }
-  io::HttpResponse out =
-      json_response(written.created ? 201 : 200,
-                    encode_object(call.resource->strategy, document, view), view.representation);
+  io::HttpResponse out = response_of(written.created ? 201 : 200,
+                                     encode_object(call.resource->strategy, document, view), view);
   for (const std::string& warning : written.warnings)
     out.headers.push_back(warning_header(warning));
   return out;
@@ -314,10 +314,12 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::create(ResourceCall call,
   if (!written) co_return std::move(written).error();
   written->warnings.insert(written->warnings.begin(), warnings.begin(), warnings.end());
   if (!call.path.subresource.empty()) {
-    io::HttpResponse out = json_response(
-        201, R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","code":201})"
-             "\n");
-    co_return out;
+    const Document status{{"kind", "Status"},
+                          {"apiVersion", "v1"},
+                          {"metadata", Document{}},
+                          {"status", "Success"},
+                          {"code", 201}};
+    co_return response_of(201, encode_plain(status, view.representation.format), view);
   }
   co_return written_response(call, *written, view);
 }
@@ -418,7 +420,7 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::remove(ResourceCall call,
   if (written->removed && !strategy.delete_returns_object()) {
     const Document status = success_status(strategy.info().qualified_resource(), call.path.name,
                                            string_at(written->object, "metadata.uid"));
-    co_return json_response(200, boost::json::serialize(status) + "\n");
+    co_return response_of(200, encode_plain(status, view.representation.format), view);
   }
   co_return written_response(call, *written, view);
 }
@@ -442,8 +444,7 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::remove_collection(Resourc
   }
   const ListMeta meta{
       .revision = call.resource->cache.revision(), .continue_token = {}, .remaining = 0};
-  co_return json_response(200, encode_list(call.resource->strategy, removed, meta, view),
-                          view.representation);
+  co_return response_of(200, encode_list(call.resource->strategy, removed, meta, view), view);
 }
 
 }  // namespace fairlead::apiserver

@@ -137,11 +137,6 @@ io::Task<void> follow_while_connected(io::Executor executor, io::HttpExchange* e
   co_await group.close();
 }
 
-std::string stream_type(const Representation& representation) {
-  return representation.shape == Representation::Shape::Object ? content_type(representation)
-                                                               : "application/json";
-}
-
 }  // namespace
 
 io::Task<ApiResult<void>> ResourceHandler::watch(ResourceCall call, io::HttpExchange* exchange) {
@@ -158,7 +153,8 @@ io::Task<ApiResult<void>> ResourceHandler::watch(ResourceCall call, io::HttpExch
                   .bookmarks = options->allow_bookmarks};
   ObjectCache& cache = call.resource->cache;
   Stream stream(exchange, call.resource->strategy, *view, clock_);
-  if (!co_await stream.open(stream_type(view->representation), call.resource->info().deprecation))
+  if (!co_await stream.open(std::string(watch_content_type(view->representation)),
+                            call.resource->info().deprecation))
     co_return ApiResult<void>();
 
   if (start.at_least > cache.revision() &&

@@ -36,9 +36,15 @@ bool append_time(std::string& out, const value& from) {
   return true;
 }
 
+bool is_integer(const value& from) { return from.is_int64() || from.is_uint64(); }
+
+std::uint64_t integer_of(const value& from) {
+  return from.is_uint64() ? from.get_uint64() : static_cast<std::uint64_t>(from.get_int64());
+}
+
 void append_int_or_string(std::string& out, const value& from) {
   append_varint_field(out, 1, from.is_string() ? 1 : 0);
-  append_varint_field(out, 2, from.is_int64() ? static_cast<std::uint64_t>(from.get_int64()) : 0);
+  append_varint_field(out, 2, from.is_string() ? 0 : integer_of(from));
   append_bytes_field(out, 3, from.is_string() ? view(from.get_string()) : std::string_view());
 }
 
@@ -49,8 +55,6 @@ bool append_string_list(std::string& out, const value& from) {
   }
   return true;
 }
-
-bool is_integer(const value& from) { return from.is_int64() || from.is_uint64(); }
 
 bool fits(ProtoType type, const value& from) {
   switch (type) {
@@ -65,7 +69,7 @@ bool fits(ProtoType type, const value& from) {
     case ProtoType::Int64:
       return is_integer(from);
     case ProtoType::IntOrString:
-      return from.is_string() || from.is_int64();
+      return from.is_string() || is_integer(from);
     case ProtoType::Quantity:
       return from.is_string() || from.is_number();
     case ProtoType::Json:
@@ -119,11 +123,8 @@ void append_value(std::string& out, const ProtoField& schema, std::uint32_t numb
                   const value& from) {
   if (!fits(schema.type, from)) return;
   if (from.is_bool()) return append_varint_field(out, number, from.get_bool() ? 1 : 0);
-  if (schema.type == ProtoType::Int32 || schema.type == ProtoType::Int64) {
-    return append_varint_field(
-        out, number,
-        from.is_uint64() ? from.get_uint64() : static_cast<std::uint64_t>(from.get_int64()));
-  }
+  if (schema.type == ProtoType::Int32 || schema.type == ProtoType::Int64)
+    return append_varint_field(out, number, integer_of(from));
   const std::size_t before = out.size();
   const std::size_t begin = begin_bytes_field(out, number);
   if (append_content(out, schema, from)) {

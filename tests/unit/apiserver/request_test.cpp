@@ -80,6 +80,7 @@ TEST(ApiPath, DotsAreNoNames) {
 
 TEST(Negotiate, TakesTheFirstThingItSpeaks) {
   using Shape = Representation::Shape;
+  using Format = Representation::Format;
   struct Case {
     std::string_view accept;
     Representation expected;
@@ -88,14 +89,24 @@ TEST(Negotiate, TakesTheFirstThingItSpeaks) {
       {"", {}},
       {"*/*", {}},
       {"application/json, */*", {}},
-      {"application/vnd.kubernetes.protobuf,application/json", {}},
+      {"application/vnd.kubernetes.protobuf,application/json", {.format = Format::Protobuf}},
+      {"application/vnd.kubernetes.protobuf;stream=watch, */*", {.format = Format::Protobuf}},
+      {"*/*, application/*, application/vnd.kubernetes.protobuf", {.format = Format::Protobuf}},
+      {"application/vnd.kubernetes.protobuf;q=0.8,application/json;q=0.9", {}},
+      {"application/vnd.kubernetes.protobuf;q=none,application/json;q=0.9",
+       {.format = Format::Protobuf}},
+      {"application/vnd.kubernetes.protobuf;q=0,application/*;q=0.1", {}},
+      {"application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json", {}},
+      {"application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+       "application/json",
+       {.shape = Shape::PartialMetadata, .format = Format::Protobuf}},
       {"application/json;as=Table;v=v1;g=meta.k8s.io,application/json", {.shape = Shape::Table}},
       {"application/json;as=Table;v=v1beta1;g=meta.k8s.io",
        {.shape = Shape::Table, .meta_version = "v1beta1"}},
       {"application/json;as=Table;v=v9;g=meta.k8s.io,application/json", {}},
       {"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
        {.shape = Shape::PartialMetadata}},
-      {"application/yaml", {.yaml = true}},
+      {"application/yaml", {.format = Format::Yaml}},
       {"application/yaml;q=0.5, application/json;q=0.9", {}},
   };
   for (const Case& c : cases) {
@@ -107,11 +118,32 @@ TEST(Negotiate, TakesTheFirstThingItSpeaks) {
 
 TEST(Negotiate, RefusesWhatItDoesNotSpeak) {
   for (const std::string_view accept :
-       {"application/vnd.kubernetes.protobuf", "text/html", "application/json;q=0"}) {
+       {"text/html", "application/json;q=0", "application/cbor",
+        "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io"}) {
     const auto chosen = negotiate(accept);
     ASSERT_FALSE(chosen) << accept;
     EXPECT_EQ(chosen.error().code, 406U);
   }
+}
+
+TEST(Negotiate, ProtobufIsPassedOverForWhatHasNoMessage) {
+  const auto chosen = negotiate("application/vnd.kubernetes.protobuf,application/json", false);
+  ASSERT_TRUE(chosen);
+  EXPECT_EQ(*chosen, Representation{});
+  const auto refused = negotiate("application/vnd.kubernetes.protobuf", false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, 406U);
+}
+
+TEST(Negotiate, AStatusIsWrittenWithoutConversion) {
+  using Format = Representation::Format;
+  EXPECT_EQ(status_format(""), Format::Json);
+  EXPECT_EQ(status_format("text/html"), Format::Json);
+  EXPECT_EQ(status_format("application/vnd.kubernetes.protobuf,application/json"),
+            Format::Protobuf);
+  EXPECT_EQ(status_format("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;"
+                          "g=meta.k8s.io;v=v1,application/json"),
+            Format::Json);
 }
 
 ApiResult<ListOptions> options(std::string_view query) {
