@@ -14,7 +14,10 @@ WriteRequest own_request(const Clock& clock, std::string ns, std::string name) {
 }
 
 Error to_error(const StatusError& error, std::string_view what) {
-  return make_error(ErrorCode::Internal, "{}: {}", what, error.message);
+  const auto code = error.code == 503   ? ErrorCode::Unavailable
+                    : error.code == 504 ? ErrorCode::Timeout
+                                        : ErrorCode::Internal;
+  return make_error(code, "{}: {}", what, error.message);
 }
 
 io::Task<Result<void>> create_unless_there(Registry* registry, const Clock* clock,

@@ -13,6 +13,9 @@
 namespace fairlead::apiserver {
 namespace {
 
+constexpr auto kStartPatience = std::chrono::seconds(30);
+constexpr auto kStartPause = std::chrono::milliseconds(200);
+
 struct TokenKeys {
   io::SigningKey signing;
   std::vector<io::VerificationKey> further;
@@ -77,13 +80,8 @@ class Server final : public ApiServer {
     expiry_.load();
     registry_.on_change(
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
-    FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
-    FAIRLEAD_CO_CHECK(co_await account_keeper_.make_missing());
-    FAIRLEAD_CO_CHECK(co_await make_service_cidr(&registry_, clock_, service_cidrs_));
-    if (kubernetes_) {
-      FAIRLEAD_CO_CHECK(co_await kubernetes_->reconcile());
-      tasks_.spawn(kubernetes_->run());
-    }
+    FAIRLEAD_CO_CHECK(co_await prepare_patiently());
+    if (kubernetes_) tasks_.spawn(kubernetes_->run());
     tasks_.spawn(reaper_.run());
     tasks_.spawn(account_keeper_.run());
     tasks_.spawn(expiry_.run());
@@ -113,6 +111,29 @@ class Server final : public ApiServer {
   }
 
  private:
+  // What the cluster must have before clients come; what is there already stays.
+  io::Task<Result<void>> prepare() {
+    FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
+    FAIRLEAD_CO_CHECK(co_await account_keeper_.make_missing());
+    FAIRLEAD_CO_CHECK(co_await make_service_cidr(&registry_, clock_, service_cidrs_));
+    if (kubernetes_) FAIRLEAD_CO_CHECK(co_await kubernetes_->reconcile());
+    co_return Result<void>();
+  }
+
+  // A store that loses a member just now is back soon. A write it did not answer may have been
+  // done: beginning anew finds out.
+  io::Task<Result<void>> prepare_patiently() {
+    const auto give_up = clock_->mono() + kStartPatience;
+    while (true) {
+      auto done = co_await prepare();
+      const bool passes = !done && (done.error().code == ErrorCode::Unavailable ||
+                                    done.error().code == ErrorCode::Timeout);
+      if (!passes || clock_->mono() > give_up) co_return done;
+      log::warning("The store does not answer at the start, trying again", {{"err", done.error()}});
+      if (!co_await io::sleep_for(kStartPause)) co_return done;
+    }
+  }
+
   void react(const Resource& resource, const StoreEvent& event) {
     expiry_.wrote(resource, event);
     // A namespace began to terminate, or something in one went away.

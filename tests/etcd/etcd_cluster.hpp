@@ -33,10 +33,12 @@ class EtcdCluster {
   // All serve. False: they did not within twenty seconds; log() may tell why.
   bool start();
   bool start(std::size_t member);
+  bool spawn(std::size_t member);            // the same, but does not wait until it serves
   void end(std::size_t member, int signal);  // and waits for its end
   // Lets a member that is not running serve clients at another port from now on; answers the
   // former one. 0 = any free one.
   std::uint16_t move(std::size_t member, std::uint16_t port = 0);
+  std::uint16_t port(std::size_t member) const { return members_[member].client_port; }
   std::vector<std::string> endpoints() const;
   std::string endpoint(std::size_t member) const;
   std::string log() const;
@@ -47,7 +49,6 @@ class EtcdCluster {
     std::uint16_t client_port = 0, peer_port = 0;
     std::optional<io::Child> child;
   };
-  bool spawn(std::size_t member);
   bool serves(std::size_t member) const {
     return members_[member].child && listens(*members_[member].child, members_[member].client_port);
   }
