@@ -108,6 +108,7 @@ NodeProxy::Impl::Impl(io::Executor executor, Options options, HostFacts host, No
       wake_(executor_),
       tamper_checked_(executor_),
       surroundings_changed_(executor_),
+      traffic_counted_(executor_),
       tasks_(executor_, "node proxy"),
       started_(options_.clock->wall()) {}
 
@@ -167,9 +168,12 @@ void NodeProxy::Impl::start_servers() {
     tasks_.spawn(health_server_->run());
   }
   if (!config.metrics_bind_address.empty()) {
-    metrics_server_.emplace(
-        make(config.metrics_bind_address, "metrics", "FailedToStartMetricServer",
-             [this](const auto& request) { return metrics_surface_.answer(request); }));
+    auto server = make(config.metrics_bind_address, "metrics", "FailedToStartMetricServer",
+                       [this](const auto& request) { return metrics_surface_.answer(request); });
+    server.prepare = [this](const io::HttpRequest& request) {
+      return count_traffic(request.target);
+    };
+    metrics_server_.emplace(std::move(server));
     tasks_.spawn(metrics_server_->run());
   }
 }

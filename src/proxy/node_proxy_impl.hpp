@@ -69,6 +69,8 @@ class NodeProxy::Impl {
   io::Task<void> watch_successor(int fd);
   io::Task<void> watch_config_file();
   io::Task<void> take_outcome(Outcome outcome);
+  io::Task<void> count_traffic(std::string target);
+  io::Task<void> read_traffic();
   void log_outcome(const Outcome& outcome);
   void log_leftovers(const Leftovers& leftovers);
   void log_conflicts();
@@ -105,6 +107,9 @@ class NodeProxy::Impl {
   HealthCheckServers health_checks_;
   MetricsSurface metrics_surface_;
   io::Event wake_, tamper_checked_, surroundings_changed_;
+  io::asio::steady_timer traffic_counted_;  // cancelled when a reading under way has ended
+  MonoTime traffic_fresh_until_{};
+  bool counting_ = false;
   io::TaskGroup tasks_;
   Worker worker_;
   std::vector<IpPrefix> pod_cidrs_;                                  // as first seen, for NodeCIDR

@@ -7,6 +7,12 @@
 #include "proxy/node_proxy_impl.hpp"
 
 namespace fairlead::proxy {
+namespace {
+
+constexpr std::chrono::milliseconds kTrafficAge{500};
+constexpr std::chrono::seconds kTrafficPatience{2};
+
+}  // namespace
 
 io::Task<void> NodeProxy::Impl::sync_loop() {
   while (!co_await io::cancelled() && !failed_) {
@@ -49,12 +55,32 @@ io::Task<void> NodeProxy::Impl::take_outcome(Outcome outcome) {
   }
   if (outcome.kind == Job::Kind::Commit) first_sync_done_ = true;
   metrics_.rules(outcome.rules);
-  if (outcome.traffic) metrics_.traffic(*outcome.traffic);
   // With each audit as well: in quiet times that is what tries a taken port again.
   if (outcome.kind != Job::Kind::CheckTamper) {
     co_await health_checks_.reconcile(
         wanted_health_checks(syncer_.compiler().health_checks(), syncer_.compiler().plan()));
   }
+}
+
+// Before each answer of the metrics server. Scrapes at the same time, and those that follow within
+// kTrafficAge, share one reading. A worker that is busy programming is waited for, but not long:
+// what was counted before is better than a scrape that fails.
+io::Task<void> NodeProxy::Impl::count_traffic(std::string target) {
+  if (target.substr(0, target.find('?')) != "/metrics" || !kernel_->counts_traffic()) co_return;
+  if (!counting_ && options_.clock->mono() >= traffic_fresh_until_) {
+    counting_ = tasks_.spawn(read_traffic());
+    if (counting_) traffic_counted_.expires_after(kTrafficPatience);
+  }
+  if (counting_) co_await traffic_counted_.async_wait(io::kNoThrow);
+}
+
+io::Task<void> NodeProxy::Impl::read_traffic() {
+  KernelSide* kernel = kernel_.get();
+  auto traffic = co_await worker_.run(executor_, [kernel] { return kernel->traffic(); });
+  if (traffic) metrics_.traffic(*std::move(traffic));
+  traffic_fresh_until_ = options_.clock->mono() + kTrafficAge;
+  counting_ = false;
+  traffic_counted_.cancel();  // whoever waits goes on
 }
 
 void NodeProxy::Impl::log_conflicts() {

@@ -86,62 +86,57 @@ std::string labels_of(const plan::Traffic& traffic) {
   return out;
 }
 
-// Of services; nothing where no mode counts it.
-std::string optional_traffic(std::string_view column, std::string_view help,
-                             std::optional<std::uint64_t> plan::Traffic::* value,
-                             const std::vector<plan::Traffic>& all) {
+// One family for services and one for their endpoints, so that a sum counts nothing twice. A column
+// that the mode does not count is left out.
+struct Column {
+  std::string_view name;
+  std::string_view type;
+  std::string_view help;
+  std::optional<std::uint64_t> (*value)(const plan::Traffic&);
+};
+
+std::string column_text(bool endpoints, const Column& column,
+                        const std::vector<plan::Traffic>& all) {
+  const std::string name =
+      fmt::format("fairlead_proxy_{}_{}", endpoints ? "endpoint" : "service", column.name);
   std::string out;
   for (const plan::Traffic& traffic : all) {
-    if (!(traffic.*value)) continue;
-    if (out.empty()) {
-      out = fmt::format(
-          "# HELP fairlead_proxy_service_{0} {1}, as of the last audit\n"
-          "# TYPE fairlead_proxy_service_{0} counter\n",
-          column, help);
-    }
-    out += fmt::format("fairlead_proxy_service_{}{{{}}} {}\n", column, labels_of(traffic),
-                       *(traffic.*value));
+    const auto value = column.value(traffic);
+    if (traffic.endpoint.has_value() != endpoints || !value) continue;
+    if (out.empty())
+      out = fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, column.help, column.type);
+    out += fmt::format("{}{{{}}} {}\n", name, labels_of(traffic), *value);
   }
   return out;
 }
 
-// One family for services and one for their endpoints, so that a sum counts nothing twice.
 std::string traffic_text(const std::vector<plan::Traffic>& all) {
-  struct Column {
-    std::string_view name;
-    std::string_view type;
-    std::string_view help;
-    std::uint64_t plan::Traffic::* value;
-    bool of_services = true;
-  };
+  using Value = std::optional<std::uint64_t>;
   constexpr std::array kColumns = {
-      Column{"connections_total", "counter", "Connections balanced", &plan::Traffic::connections},
-      Column{"received_bytes_total", "counter", "Bytes from clients", &plan::Traffic::bytes_in},
-      Column{"sent_bytes_total", "counter", "Bytes to clients", &plan::Traffic::bytes_out},
-      Column{"active_connections", "gauge", "Connections now", &plan::Traffic::active, false},
+      Column{"connections_total", "counter", "Connections balanced",
+             [](const plan::Traffic& t) { return Value(t.connections); }},
+      Column{"received_bytes_total", "counter", "Bytes from clients",
+             [](const plan::Traffic& t) { return Value(t.bytes_in); }},
+      Column{"sent_bytes_total", "counter", "Bytes to clients",
+             [](const plan::Traffic& t) { return Value(t.bytes_out); }},
+      Column{"received_packets_total", "counter", "Packets from clients",
+             [](const plan::Traffic& t) { return t.packets_in; }},
+      Column{"sent_packets_total", "counter", "Packets to clients",
+             [](const plan::Traffic& t) { return t.packets_out; }},
+      Column{"active_connections", "gauge", "Connections now",
+             [](const plan::Traffic& t) { return t.endpoint ? Value(t.active) : Value(); }},
+      Column{"connections_failed_total", "counter",
+             "Clients turned away because no endpoint answered",
+             [](const plan::Traffic& t) { return t.failed; }},
+      Column{"connection_retries_total", "counter",
+             "Endpoints that did not answer before another was tried",
+             [](const plan::Traffic& t) { return t.retried; }},
   };
   std::string out;
-  if (all.empty()) return out;
   for (const bool endpoints : {false, true}) {
-    for (const Column& column : kColumns) {
-      if (!endpoints && !column.of_services) continue;
-      const std::string name =
-          fmt::format("fairlead_proxy_{}_{}", endpoints ? "endpoint" : "service", column.name);
-      out += fmt::format("# HELP {} {}, as of the last audit\n# TYPE {} {}\n", name, column.help,
-                         name, column.type);
-      for (const plan::Traffic& traffic : all) {
-        if (traffic.endpoint.has_value() == endpoints)
-          out += fmt::format("{}{{{}}} {}\n", name, labels_of(traffic), traffic.*column.value);
-      }
-    }
+    for (const Column& column : kColumns) out += column_text(endpoints, column, all);
   }
-  return out +
-         optional_traffic("connections_failed_total",
-                          "Clients turned away because no endpoint answered",
-                          &plan::Traffic::failed, all) +
-         optional_traffic("connection_retries_total",
-                          "Endpoints that did not answer before another was tried",
-                          &plan::Traffic::retried, all);
+  return out;
 }
 
 }  // namespace

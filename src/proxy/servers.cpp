@@ -8,7 +8,11 @@ namespace {
 
 constexpr std::chrono::seconds kBindRetry{5};
 
-io::Task<void> answer(io::HttpExchange& exchange, io::HttpResponse response) {
+// Both functions are the server's, which outlives its exchanges.
+io::Task<void> answer(io::HttpExchange& exchange, const Responder& responder,
+                      const Preparation& prepare) {
+  if (prepare) co_await prepare(exchange.request());
+  io::HttpResponse response = responder(exchange.request());
   // A probe that went away meanwhile is no news.
   (void)co_await exchange.respond(std::move(response));
 }
@@ -26,13 +30,15 @@ Result<io::UniqueFd> listen_wide(const SocketAddress& address) {
 }
 
 Result<std::unique_ptr<io::HttpServer>> serve(io::Executor executor, io::UniqueFd listener,
-                                              std::string name, Responder responder) {
+                                              std::string name, Responder responder,
+                                              Preparation prepare) {
   FAIRLEAD_TRY(server, io::HttpServer::create(
                            std::move(executor),
                            {.listener = std::move(listener),
                             .handler =
-                                [responder = std::move(responder)](io::HttpExchange& exchange) {
-                                  return answer(exchange, responder(exchange.request()));
+                                [responder = std::move(responder),
+                                 prepare = std::move(prepare)](io::HttpExchange& exchange) {
+                                  return answer(exchange, responder, prepare);
                                 },
                             .limits = {.body_bytes = 64 * 1024, .connections = 256},
                             .name = std::move(name)}));
@@ -44,15 +50,17 @@ Result<std::unique_ptr<io::HttpServer>> serve(io::Executor executor, io::UniqueF
 
 Result<std::unique_ptr<io::HttpServer>> start_server(io::Executor executor,
                                                      const SocketAddress& address, bool dual,
-                                                     std::string name, Responder responder) {
+                                                     std::string name, Responder responder,
+                                                     Preparation prepare) {
   FAIRLEAD_TRY(listener, dual ? listen_wide(address) : io::listen_tcp(address, {.dual = false}));
-  return serve(std::move(executor), std::move(listener), std::move(name), std::move(responder));
+  return serve(std::move(executor), std::move(listener), std::move(name), std::move(responder),
+               std::move(prepare));
 }
 
 Result<void> RetryingServer::try_start() {
   FAIRLEAD_TRY(address, SocketAddress::parse(config_.address));
-  FAIRLEAD_TRY(server,
-               start_server(config_.executor, address, true, config_.name, config_.responder));
+  FAIRLEAD_TRY(server, start_server(config_.executor, address, true, config_.name,
+                                    config_.responder, config_.prepare));
   server_ = std::move(server);
   return {};
 }

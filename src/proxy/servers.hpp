@@ -19,6 +19,8 @@
 namespace fairlead::proxy {
 
 using Responder = std::function<io::HttpResponse(const io::HttpRequest&)>;
+// Awaited before a request is answered; what it waits for must end. May be empty.
+using Preparation = std::function<io::Task<void>(const io::HttpRequest&)>;
 
 // A server that keeps trying to bind.
 class RetryingServer {
@@ -30,6 +32,7 @@ class RetryingServer {
     bool hard_fail = false;
     Responder responder;
     std::function<void(const Error&)> on_fatal;
+    Preparation prepare;
   };
   explicit RetryingServer(Config config) : config_(std::move(config)) {}
 
@@ -46,7 +49,8 @@ class RetryingServer {
 
 Result<std::unique_ptr<io::HttpServer>> start_server(io::Executor executor,
                                                      const SocketAddress& address, bool dual,
-                                                     std::string name, Responder responder);
+                                                     std::string name, Responder responder,
+                                                     Preparation prepare = {});
 
 // Servers on the healthCheckNodePorts of Services.
 class HealthCheckServers {

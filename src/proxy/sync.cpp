@@ -93,9 +93,14 @@ void KernelSide::audit(Outcome& out) {
     return;
   }
   out.findings = *std::move(findings);
-  // Not being able to count is no failure of the rules.
-  if (auto traffic = config_.mode->traffic(plan_)) out.traffic = *std::move(traffic);
   if (!out.findings.empty()) program_all(out);
+}
+
+std::optional<std::vector<plan::Traffic>> KernelSide::traffic() {
+  if (unknown_) return std::nullopt;
+  auto counted = config_.mode->traffic(plan_);
+  if (!counted) return std::nullopt;
+  return *std::move(counted);
 }
 
 void KernelSide::check_tamper(Outcome& out) {

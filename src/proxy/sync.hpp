@@ -54,10 +54,9 @@ struct Outcome {
   bool full = false;                     // everything was programmed anew
   plan::ApplyStats stats;
   std::vector<plan::RuleCount> rules;
-  std::optional<std::vector<plan::Traffic>> traffic;  // counted by an audit
-  std::vector<std::string> findings;                  // differences that were mended
-  std::map<IpFamily, FlowsCleaned> flows;             // families that were looked over
-  std::optional<Leftovers> leftovers;                 // looked for after the first success
+  std::vector<std::string> findings;       // differences that were mended
+  std::map<IpFamily, FlowsCleaned> flows;  // families that were looked over
+  std::optional<Leftovers> leftovers;      // looked for after the first success
   Duration duration{0};
   std::vector<WallTime> triggers;
 };
@@ -75,6 +74,10 @@ class KernelSide {
   explicit KernelSide(Config config) : config_(std::move(config)) {}
 
   Outcome run(Job job);
+  // As plan::Mode::traffic(); nothing while the kernel may hold something else than the plan, or
+  // when it cannot be read: then what was counted before stands.
+  std::optional<std::vector<plan::Traffic>> traffic();
+  bool counts_traffic() const { return config_.mode->counts_traffic(); }
   int tamper_fd() const { return config_.mode->tamper_fd(); }
   int successor_fd() const { return config_.mode->successor_fd(); }
   std::string_view mode_name() const { return config_.mode->name(); }

@@ -42,7 +42,8 @@ struct Traffic {
   PlanKey service;
   std::optional<SocketAddress> endpoint;
   std::uint64_t connections = 0, bytes_in = 0, bytes_out = 0;
-  std::uint64_t active = 0;  // connections now; of an endpoint
+  std::optional<std::uint64_t> packets_in, packets_out;  // where the mode sees packets
+  std::uint64_t active = 0;                              // connections now; of an endpoint
   // Of a service, where the mode knows: clients that were turned away for want of an endpoint that
   // answers, and endpoints that did not answer.
   std::optional<std::uint64_t> failed, retried;
@@ -83,8 +84,10 @@ class Mode {
 
   virtual std::vector<RuleCount> rule_counts() const { return {}; }
 
-  // By service, each before its endpoints; endpoints that were never chosen are left out. Reads
-  // back the kernel's state, as verify(). Empty for modes whose kernel side does not count.
+  // By service, each before its endpoints; endpoints that were never chosen are left out. For each
+  // scrape of the metrics: what it costs follows the traffic, and it changes nothing. Only of modes
+  // that count; whether one does may be asked from any thread.
+  virtual bool counts_traffic() const { return false; }
   virtual Result<std::vector<Traffic>> traffic(const Plan&) { return std::vector<Traffic>{}; }
 
   // Removes everything of ours. NotFound is success.

@@ -28,6 +28,7 @@ class MemoryKernel final : public Kernel {
                                       *IpAddress::parse("fd00:50::1")};
     Wake wake;
     std::vector<TrafficSample> traffic;
+    std::vector<ServerKey> listed;  // whose destinations were counted
     bool timer_is_set = false;
     std::size_t reads = 0;
     std::size_t fail_at = 0;  // this operation from now on is refused; 0 = none
@@ -84,8 +85,19 @@ class MemoryKernel final : public Kernel {
     }
     return out;
   }
-  Result<std::vector<TrafficSample>> traffic(IpFamily) override {
-    return std::exchange(world_.traffic, {});
+  Result<std::vector<TrafficSample>> server_traffic() override {
+    std::vector<TrafficSample> out;
+    std::ranges::copy_if(world_.traffic, std::back_inserter(out),
+                         [](const TrafficSample& s) { return !s.destination; });
+    return out;
+  }
+  Result<std::vector<TrafficSample>> destination_traffic(const ServerKey& server) override {
+    world_.listed.push_back(server);
+    std::vector<TrafficSample> out;
+    std::ranges::copy_if(world_.traffic, std::back_inserter(out), [&](const TrafficSample& s) {
+      return s.destination && s.server == server;
+    });
+    return out;
   }
 
   Result<plan::ApplyStats> commit(const Operations& operations) override {

@@ -244,7 +244,12 @@ TEST_F(IpvsModeTest, TrafficOfAllServersOfAServiceIsItsSum) {
   const Destination busy = to("10.0.1.2");
   const ServerKey node_port = tcp("192.168.50.1", 30080);
   world_.traffic = {
-      {.server = tcp("10.96.0.15"), .connections = 3, .bytes_in = 10, .bytes_out = 20},
+      {.server = tcp("10.96.0.15"),
+       .connections = 3,
+       .packets_in = 7,
+       .packets_out = 8,
+       .bytes_in = 10,
+       .bytes_out = 20},
       {.server = tcp("10.96.0.15"), .destination = busy, .connections = 3, .active = 1},
       {.server = tcp("10.96.0.15"), .destination = to("10.0.2.2")},
       {.server = node_port, .connections = 1, .bytes_in = 5, .bytes_out = 6},
@@ -254,12 +259,93 @@ TEST_F(IpvsModeTest, TrafficOfAllServersOfAServiceIsItsSum) {
   const auto traffic = mode_.traffic(plan_);
   ASSERT_TRUE(traffic);
   const std::vector<plan::Traffic> wanted = {
-      {.service = key, .connections = 4, .bytes_in = 15, .bytes_out = 26},
+      {.service = key,
+       .connections = 4,
+       .bytes_in = 15,
+       .bytes_out = 26,
+       .packets_in = 7,
+       .packets_out = 8},
       {.service = key,
        .endpoint = SocketAddress{.address = busy.address, .port = busy.port},
        .connections = 4,
+       .packets_in = 0,
+       .packets_out = 0,
        .active = 2}};
   EXPECT_EQ(*traffic, wanted);
+}
+
+class TrafficTest : public IpvsModeTest {
+ protected:
+  void SetUp() override { start(testing::large_plan(50, 2)); }
+  // A service's first server and its one busy endpoint, which has no connection any more.
+  void count(std::size_t service, std::uint64_t connections, std::uint64_t active = 0) {
+    const auto& plan = *std::next(plan_.services.begin(), static_cast<std::ptrdiff_t>(service));
+    const ServerKey server = tcp(plan.second->frontends.front().address.to_string());
+    std::erase_if(world_.traffic, [&](const TrafficSample& s) { return s.server == server; });
+    world_.traffic.push_back({.server = server, .connections = connections});
+    world_.traffic.push_back({.server = server,
+                              .destination = to("10.0.1.2"),
+                              .connections = connections,
+                              .active = active});
+  }
+  // How many servers' destinations it took.
+  std::size_t scrape() {
+    world_.listed.clear();
+    counted_ = *mode_.traffic(plan_);
+    return world_.listed.size();
+  }
+  std::vector<plan::Traffic> counted_;
+};
+
+TEST_F(TrafficTest, OnlyServersOnWhichSomethingHappenedAreLookedInto) {
+  for (std::size_t i = 0; i < 50; ++i) count(i, 0);
+  EXPECT_EQ(scrape(), 0U) << "nobody came yet";
+  EXPECT_EQ(counted_.size(), 50U);
+  count(1, 5);
+  count(2, 6);
+  EXPECT_EQ(scrape(), 2U);
+  EXPECT_EQ(counted_.size(), 52U);
+  EXPECT_EQ(scrape(), 0U);
+  EXPECT_EQ(counted_.size(), 52U) << "and what was known is said again";
+  count(2, 7);
+  EXPECT_EQ(scrape(), 1U);
+}
+
+TEST_F(TrafficTest, OpenConnectionsAreLookedAtEachTimeForTheyMayTimeOut) {
+  count(3, 5, 2);
+  EXPECT_EQ(scrape(), 1U);
+  EXPECT_EQ(counted_.back().active, 2U);
+  count(3, 5, 0);
+  EXPECT_EQ(scrape(), 1U);
+  EXPECT_EQ(counted_.back().active, 0U);
+  EXPECT_EQ(scrape(), 0U);
+}
+
+TEST_F(TrafficTest, ChangedEndpointsAndDeletedServicesAreForgotten) {
+  count(0, 5);
+  count(1, 5);
+  EXPECT_EQ(scrape(), 2U);
+  plan::Plan changed = plan_;
+  auto service = *plan_.services.begin()->second;
+  service.cluster_pool.push_back(backend("10.0.9.9"));
+  put(changed, service);
+  testing::drop(changed, std::next(plan_.services.begin())->first);
+  change_to(changed);
+  EXPECT_EQ(scrape(), 1U);
+  EXPECT_EQ(counted_.size(), 2U) << "the other service's series are gone";
+}
+
+TEST_F(TrafficTest, BeyondTheBoundThoseThatWaitLongestAreNext) {
+  start(testing::large_plan(kMostListings + 10, 1));
+  for (std::size_t i = 0; i < kMostListings + 10; ++i) count(i, 1);
+  EXPECT_EQ(scrape(), kMostListings);
+  const std::set<ServerKey> first(world_.listed.begin(), world_.listed.end());
+  EXPECT_EQ(counted_.size(), 2 * kMostListings + 10) << "services are always counted";
+  count(0, 2);
+  EXPECT_EQ(scrape(), 11U);
+  EXPECT_EQ(std::ranges::count_if(world_.listed, [&](const auto& s) { return first.contains(s); }),
+            1);
+  EXPECT_EQ(counted_.size(), 2 * kMostListings + 20);
 }
 
 TEST_F(IpvsModeTest, SchedulerTheKernelLacksIsTheNodesChoiceInstead) {

@@ -105,6 +105,7 @@ State IpvsMode::render_all(const plan::Plan& plan, IpFamily family) {
   for (const auto& [key, service] : plan.services) {
     if (key.family != family) continue;
     Rendered rendered = render_service(*service);
+    for (const auto& [server, unused] : rendered.own.servers) counters_.set_owner(server, key);
     merge(out, std::move(rendered.own));
     for (const SetEntry& entry : rendered.shared) ++shared[entry];
   }
@@ -155,6 +156,15 @@ State IpvsMode::ours(const Reading& reading, const State& wanted) const {
 
 // ---- all at once --------------------------------------------------------------------------------
 
+Result<ApplyStats> IpvsMode::commit(const Operations& operations) {
+  for (const Operation& operation : operations) {
+    if (const auto* put = std::get_if<PutDestination>(&operation)) counters_.changed(put->server);
+    if (const auto* gone = std::get_if<DeleteDestination>(&operation))
+      counters_.changed(gone->server);
+  }
+  return kernel_->commit(operations);
+}
+
 Result<ApplyStats> IpvsMode::apply_rules(IpFamily family) {
   FAIRLEAD_TRY(saved, kernel_->saved_rules(family));
   const Ruleset wanted = rules_for(families_.at(family).node, family);
@@ -188,7 +198,7 @@ Result<ApplyStats> IpvsMode::apply_family(const plan::Plan& plan, IpFamily famil
       leaving_[key].insert(destination);
     }
   }
-  FAIRLEAD_TRY(done, kernel_->commit(difference(there, wanted)));
+  FAIRLEAD_TRY(done, commit(difference(there, wanted)));
   stats += done;
   FAIRLEAD_TRY(gone, let_go(with_leaving));
   return stats += gone;
@@ -198,6 +208,7 @@ Result<ApplyStats> IpvsMode::apply_full(const plan::Plan& plan) {
   in_step_ = false;
   leaving_.clear();
   orphans_.clear();
+  counters_.clear();
   FAIRLEAD_CHECK(look_around(plan));
   ApplyStats stats;
   for (const IpFamily family : kFamilies) {
@@ -295,6 +306,9 @@ Result<ApplyStats> IpvsMode::apply(const plan::Plan& plan, const plan::PlanDelta
     const auto take = [&](const plan::ServicePlanPtr& service, State& into, std::int64_t count) {
       if (service == nullptr) return;
       Rendered rendered = render_service(*service);
+      for (const auto& [server, unused] : rendered.own.servers) {
+        count > 0 ? counters_.set_owner(server, key) : counters_.unset_owner(server, key);
+      }
       merge(into, std::move(rendered.own));
       for (const SetEntry& entry : rendered.shared) shared[entry] += count;
     };
@@ -305,7 +319,7 @@ Result<ApplyStats> IpvsMode::apply(const plan::Plan& plan, const plan::PlanDelta
   FAIRLEAD_CHECK(keep_departing(step, shared));
   count(shared, step);
   keep_leaving(step);
-  FAIRLEAD_TRY(stats, kernel_->commit(difference(step.before, step.after)));
+  FAIRLEAD_TRY(stats, commit(difference(step.before, step.after)));
   std::set<ServerKey> with_leaving;
   for (const auto& [key, server] : step.before.servers) {
     const auto after = step.after.servers.find(key);
@@ -352,7 +366,7 @@ Result<ApplyStats> IpvsMode::let_go(const std::set<ServerKey>& servers) {
   }
   count(shared, step);
   std::ranges::move(difference(step.before, step.after), std::back_inserter(operations));
-  FAIRLEAD_TRY(done, kernel_->commit(operations));
+  FAIRLEAD_TRY(done, commit(operations));
   if (!leaving_.empty()) FAIRLEAD_CHECK(kernel_->set_timer(kLeavingPeriod));
   return stats += done;
 }
@@ -410,42 +424,14 @@ Result<bool> IpvsMode::tampered() {
   return ours;
 }
 
-// Several servers are one service's: each address, each node port, the short cut.
-Result<std::vector<plan::Traffic>> IpvsMode::traffic(const plan::Plan& plan) {
-  if (!in_step_) return std::vector<plan::Traffic>{};
-  std::map<ServerKey, const plan::PlanKey*> owners;
-  for (const auto& [key, service] : plan.services) {
-    if (!families_.contains(key.family)) continue;
-    for (const auto& [server, unused] : render_service(*service).own.servers)
-      owners.emplace(server, &key);
-  }
-  std::map<std::pair<plan::PlanKey, std::optional<SocketAddress>>, plan::Traffic> sums;
-  for (const auto& [family, unused] : families_) {
-    FAIRLEAD_TRY(samples, kernel_->traffic(family));
-    for (const TrafficSample& sample : samples) {
-      const auto owner = owners.find(sample.server);
-      if (owner == owners.end()) continue;
-      std::optional<SocketAddress> endpoint;
-      if (sample.destination)
-        endpoint = {.address = sample.destination->address, .port = sample.destination->port};
-      if (endpoint && sample.connections == 0) continue;
-      plan::Traffic& sum = sums[{*owner->second, endpoint}];
-      sum.service = *owner->second;
-      sum.endpoint = endpoint;
-      sum.connections += sample.connections;
-      sum.bytes_in += sample.bytes_in;
-      sum.bytes_out += sample.bytes_out;
-      sum.active += sample.active;
-    }
-  }
-  std::vector<plan::Traffic> out;
-  for (auto& [unused, sum] : sums) out.push_back(std::move(sum));
-  return out;
+Result<std::vector<plan::Traffic>> IpvsMode::traffic(const plan::Plan&) {
+  if (!in_step_) return make_error(ErrorCode::Unavailable, "the kernel does not hold the plan yet");
+  return counters_.read(*kernel_);
 }
 
 Result<void> IpvsMode::remove_family(IpFamily family) {
   FAIRLEAD_TRY(reading, kernel_->read(family));
-  FAIRLEAD_CHECK(kernel_->commit(difference(ours(reading, {}), {})));
+  FAIRLEAD_CHECK(commit(difference(ours(reading, {}), {})));
   // Which settings the rules came from does not matter: the names are the same.
   auto saved = kernel_->saved_rules(family);
   // Without tools for a family there are no rules of it.

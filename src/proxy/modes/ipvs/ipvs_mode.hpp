@@ -20,6 +20,7 @@
 #include <memory>
 #include <set>
 
+#include "proxy/modes/ipvs/counters.hpp"
 #include "proxy/modes/ipvs/kernel.hpp"
 #include "proxy/modes/ipvs/netlink_kernel.hpp"
 #include "proxy/modes/ipvs/render.hpp"
@@ -59,6 +60,7 @@ class IpvsMode final : public plan::Mode {
   Result<std::vector<std::string>> verify(const plan::Plan& plan, std::size_t limit) override;
   int tamper_fd() const override { return kernel_->wake_fd(); }
   Result<bool> tampered() override;
+  bool counts_traffic() const override { return true; }
   Result<std::vector<plan::Traffic>> traffic(const plan::Plan& plan) override;
   Result<void> cleanup() override;
 
@@ -92,6 +94,7 @@ class IpvsMode final : public plan::Mode {
   Result<plan::ApplyStats> apply_family(const plan::Plan& plan, IpFamily family);
   Result<plan::ApplyStats> let_go(const std::set<ServerKey>& servers);
   Result<void> remove_family(IpFamily family);
+  Result<plan::ApplyStats> commit(const Operations& operations);
 
   std::unique_ptr<Kernel> kernel_;
   Options options_;
@@ -103,6 +106,7 @@ class IpvsMode final : public plan::Mode {
   // Servers that no service wants any more, there only for such destinations. Each holds its
   // address on the device.
   std::map<ServerKey, Server> orphans_;
+  Counters counters_;
   bool in_step_ = false;  // the kernel has what was last applied
 };
 

@@ -49,6 +49,7 @@ struct TrafficSample {
   std::optional<Destination> destination;  // absent: the server's own total
   std::uint64_t connections = 0, packets_in = 0, packets_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t active = 0, inactive = 0;  // of a destination
+  bool operator==(const TrafficSample&) const = default;
 };
 
 class Kernel {
@@ -66,7 +67,9 @@ class Kernel {
 
   virtual Result<Reading> read(IpFamily family) = 0;
   virtual Result<DestinationList> destinations(const ServerKey& server) = 0;
-  virtual Result<std::vector<TrafficSample>> traffic(IpFamily family) = 0;
+  // Totals of all servers of both families, in one listing; of one server's destinations.
+  virtual Result<std::vector<TrafficSample>> server_traffic() = 0;
+  virtual Result<std::vector<TrafficSample>> destination_traffic(const ServerKey& server) = 0;
   virtual Result<plan::ApplyStats> commit(const Operations& operations) = 0;
 
   virtual std::string_view rules_variant() const = 0;            // "legacy" or "nft"

@@ -311,16 +311,22 @@ Result<Reading> NetlinkKernel::read(IpFamily family) {
   return out;
 }
 
-Result<std::vector<TrafficSample>> NetlinkKernel::traffic(IpFamily family) {
+Result<std::vector<TrafficSample>> NetlinkKernel::server_traffic() {
   std::vector<TrafficSample> out;
-  FAIRLEAD_TRY(servers, list(family));
-  for (const ListedServer& server : servers) {
-    out.push_back(server.traffic);
-    FAIRLEAD_CHECK(
-        parts_.ipvs.dump(list_destinations(parts_.family_id, server.key), [&](Bytes message) {
-          if (auto found = read_destination(message, server.key)) out.push_back(found->traffic);
-        }));
-  }
+  auto listed = parts_.ipvs.dump(list_servers(parts_.family_id), [&](Bytes message) {
+    if (auto server = read_server(message)) out.push_back(std::move(server->traffic));
+  });
+  if (!listed) return listed.error().with_context("list virtual servers");
+  return out;
+}
+
+Result<std::vector<TrafficSample>> NetlinkKernel::destination_traffic(const ServerKey& server) {
+  std::vector<TrafficSample> out;
+  auto listed = parts_.ipvs.dump(list_destinations(parts_.family_id, server), [&](Bytes message) {
+    if (auto found = read_destination(message, server)) out.push_back(std::move(found->traffic));
+  });
+  if (!listed && listed.error().sys_errno != ESRCH)
+    return listed.error().with_context("list destinations of " + server.to_string());
   return out;
 }
 

@@ -40,7 +40,8 @@ class NetlinkKernel final : public Kernel {
   Result<void> remove_device() override;
   Result<Reading> read(IpFamily family) override;
   Result<DestinationList> destinations(const ServerKey& server) override;
-  Result<std::vector<TrafficSample>> traffic(IpFamily family) override;
+  Result<std::vector<TrafficSample>> server_traffic() override;
+  Result<std::vector<TrafficSample>> destination_traffic(const ServerKey& server) override;
   Result<plan::ApplyStats> commit(const Operations& operations) override;
   std::string_view rules_variant() const override { return to_string(parts_.tools->variant()); }
   Result<std::string> saved_rules(IpFamily family) override;

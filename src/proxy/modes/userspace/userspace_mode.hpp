@@ -55,6 +55,7 @@ class UserspaceMode final : public plan::Mode, private Ports {
   int tamper_fd() const override { return -1; }
   int successor_fd() const override { return succeeded_.get(); }
   Result<bool> tampered() override { return false; }
+  bool counts_traffic() const override { return true; }
   Result<std::vector<plan::Traffic>> traffic(const plan::Plan& plan) override;
   Result<void> cleanup() override {
     return home_->run([this] { return remove(); });
