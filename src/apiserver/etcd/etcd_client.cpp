@@ -1,5 +1,6 @@
 #include "apiserver/etcd/etcd_client.hpp"
 
+#include <grpc/support/time.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
@@ -34,6 +35,13 @@ ErrorCode code_of(const grpc::Status& status) {
   if (code == CANCELLED) return ErrorCode::Cancelled;
   if (code == UNAUTHENTICATED || code == PERMISSION_DENIED) return ErrorCode::Forbidden;
   return ErrorCode::Internal;
+}
+
+// gRPC's own clock that nobody sets: by the wall clock a call would last for hours when that is put
+// back meanwhile, or fail at once.
+gpr_timespec deadline_after(std::chrono::seconds patience) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_seconds(patience.count(), GPR_TIMESPAN));
 }
 
 Error error_of(const grpc::Status& status, const std::string& endpoint) {
@@ -156,7 +164,7 @@ io::Task<Result<Response>> Client::ask(Method<Request, Response> method, Request
     const Member& member = members_[current_];
     auto call = std::make_unique<Call>();
     call->request = request;
-    call->context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    call->context.set_deadline(deadline_after(kCallTimeout));
     auto start = [this, &member, method, &call](io::Done<Response> done) {
       Call* const started = call.release();
       auto answer = [loop = loop_, &member, started,

@@ -183,6 +183,17 @@ TEST_F(EventExpiryTest, AnEventGoesAnHourAfterItsLastWrite) {
   EXPECT_THAT(names_of("services"), ElementsAre("default/s"));
 }
 
+TEST_F(EventExpiryTest, ASetClockNeitherEndsNorLengthensALife) {
+  make_expiry();
+  ASSERT_TRUE(create("events", R"({"metadata":{"name":"forth"}})"));
+  clock_.set_wall(clock_.wall() + 24h);
+  EXPECT_THAT(left_after(30min), ElementsAre("default/forth"));
+  ASSERT_TRUE(create("events", R"({"metadata":{"name":"back"}})"));
+  clock_.set_wall(clock_.wall() - 48h);
+  EXPECT_THAT(left_after(30min), ElementsAre("default/back"));
+  EXPECT_THAT(left_after(30min), IsEmpty());
+}
+
 TEST_F(EventExpiryTest, ARestartGivesNoSecondLife) {
   ASSERT_TRUE(create("events", R"({"metadata":{"name":"old"}})"));
   clock_.advance(40min);
