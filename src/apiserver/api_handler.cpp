@@ -49,15 +49,20 @@ io::HttpResponse error_response(const StatusError& error, Representation::Format
   return out;
 }
 
-io::HttpResponse created_response(const Document& object) {
+io::HttpResponse created_response(const Document& object, Representation::Format format) {
   io::HttpResponse out;
   out.status = 201;
-  out.headers = {{"Content-Type", "application/json"}};
-  out.body = boost::json::serialize(object) + "\n";
+  out.headers = {{"Content-Type", std::string(content_type(format))}};
+  out.body = encode_plain(object, format);
   return out;
 }
 
 bool is_reading(std::string_view method) { return method == "GET" || method == "HEAD"; }
+
+// Of what is never converted: a Status, a review.
+Representation::Format plain_format(const io::HttpRequest& request) {
+  return status_format(io::find_header(request.headers, "Accept").value_or(""));
+}
 
 // Counts a request while it is in progress.
 class InProgress {
@@ -141,10 +146,7 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   if (answered && !*answered) co_return;  // streamed
 
   io::HttpResponse response =
-      answered
-          ? **std::move(answered)
-          : error_response(answered.error(),
-                           status_format(io::find_header(request.headers, "Accept").value_or("")));
+      answered ? **std::move(answered) : error_response(answered.error(), plain_format(request));
   const bool json = io::find_header(response.headers, "Content-Type") == "application/json";
   if (json && url &&
       wants_pretty(*url, io::find_header(request.headers, "User-Agent").value_or(""))) {
@@ -300,7 +302,7 @@ io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* excha
   if (Reviews::covers(*call)) {
     const auto reviewed = reviews_.answer(*call);
     if (!reviewed) co_return reviewed.error();
-    co_return std::optional(created_response(*reviewed));
+    co_return std::optional(created_response(*reviewed, plain_format(exchange->request())));
   }
   const std::string& deprecation = call->resource->info().deprecation;
   auto response = co_await resources_.answer(*std::move(call));

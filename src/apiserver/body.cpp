@@ -1,8 +1,11 @@
 #include "apiserver/body.hpp"
 
+#include <algorithm>
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/stream_parser.hpp>
+#include <cmath>
 
 #include "apiserver/duplicate_keys.hpp"
 #include "base/text.hpp"
@@ -13,6 +16,16 @@ namespace fairlead::apiserver {
 namespace {
 
 constexpr std::size_t kMaxDepth = 128;
+
+// Boost.JSON reads a number too large for a double as infinite, and writes that as what is no JSON.
+bool has_infinite_number(const boost::json::value& value) {
+  if (const auto* number = value.if_double()) return !std::isfinite(*number);
+  if (const auto* list = value.if_array()) return std::ranges::any_of(*list, has_infinite_number);
+  const auto* object = value.if_object();
+  return object != nullptr && std::ranges::any_of(*object, [](const auto& member) {
+           return has_infinite_number(member.value());
+         });
+}
 
 ApiResult<DecodedBody> parse_yaml(const std::string& body) {
   auto documents = kube::manifest_documents(body);
@@ -46,7 +59,10 @@ ApiResult<DecodedBody> parse_json(std::string_view text) {
   if (failed)
     return bad_request(
         fmt::format("the body is not valid JSON: {} at byte {}", failed.message(), read));
-  return DecodedBody{.value = parser.release(), .duplicate_fields = duplicate_keys(text)};
+  boost::json::value value = parser.release();
+  if (has_infinite_number(value))
+    return bad_request("the body is not valid JSON: a number is out of range");
+  return DecodedBody{.value = std::move(value), .duplicate_fields = duplicate_keys(text)};
 }
 
 ApiResult<DecodedBody> decode_body(std::string_view content_type, const std::string& body,

@@ -1,5 +1,6 @@
 #include <simdjson.h>
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
@@ -21,7 +22,7 @@ using boost::json::value;
 using Shape = ProtoField::Shape;
 
 constexpr std::string_view kMagic("k8s\0", 4);
-constexpr std::size_t kMaxJsonDepth = 128;
+constexpr std::size_t kMaxFieldSetDepth = 128;
 
 Result<boost::json::string> text_of(std::string_view bytes) {
   if (!simdjson::validate_utf8(bytes.data(), bytes.size()))
@@ -84,14 +85,22 @@ Result<value> quantity_value(std::string_view bytes) {
   return value(std::move(text));
 }
 
-Result<value> json_value(std::string_view bytes) {
+// Objects all the way down, as sets of fields are.
+bool is_field_set(const value& v) {
+  const auto* fields = v.if_object();
+  return fields != nullptr && std::ranges::all_of(*fields, [](const auto& field) {
+           return is_field_set(field.value());
+         });
+}
+
+Result<value> field_set_value(std::string_view bytes) {
   FAIRLEAD_TRY(parts, parts_of(bytes));
   if (parts.texts[1].empty()) return value(nullptr);
   boost::json::error_code failed;
-  value out = boost::json::parse(parts.texts[1], failed, {}, {.max_depth = kMaxJsonDepth});
-  if (failed) {
-    return make_error(ErrorCode::BadRequest, "protobuf: JSON within is not valid: {}",
-                      failed.message());
+  value out = boost::json::parse(parts.texts[1], failed, {}, {.max_depth = kMaxFieldSetDepth});
+  if (failed || !is_field_set(out)) {
+    return make_error(ErrorCode::BadRequest, "protobuf: a set of fields is malformed{}{}",
+                      failed ? ": " : "", failed ? failed.message() : "");
   }
   return out;
 }
@@ -163,8 +172,8 @@ Result<value> bytes_value(const ProtoField& schema, std::string_view bytes) {
       return int_or_string_value(bytes);
     case ProtoType::Quantity:
       return quantity_value(bytes);
-    case ProtoType::Json:
-      return json_value(bytes);
+    case ProtoType::FieldSet:
+      return field_set_value(bytes);
     case ProtoType::StringList:
       return string_list_value(bytes);
     case ProtoType::Message: {

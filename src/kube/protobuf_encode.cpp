@@ -72,10 +72,9 @@ bool fits(ProtoType type, const value& from) {
       return from.is_string() || is_integer(from);
     case ProtoType::Quantity:
       return from.is_string() || from.is_number();
-    case ProtoType::Json:
-      return !from.is_null();
     case ProtoType::StringList:
       return from.is_array();
+    case ProtoType::FieldSet:
     case ProtoType::Message:
       return from.is_object();
   }
@@ -103,7 +102,7 @@ bool append_content(std::string& out, const ProtoField& schema, const value& fro
       append_bytes_field(out, 1,
                          from.is_string() ? view(from.get_string()) : boost::json::serialize(from));
       return true;
-    case ProtoType::Json:
+    case ProtoType::FieldSet:
       append_bytes_field(out, 1, boost::json::serialize(from));
       return true;
     case ProtoType::StringList:

@@ -17,7 +17,7 @@ constexpr std::pair<std::string_view, ProtoType> kTypes[] = {
     {"s", ProtoType::String},    {"y", ProtoType::Bytes},       {"b", ProtoType::Bool},
     {"i", ProtoType::Int32},     {"l", ProtoType::Int64},       {"t", ProtoType::Time},
     {"u", ProtoType::MicroTime}, {"x", ProtoType::IntOrString}, {"q", ProtoType::Quantity},
-    {"j", ProtoType::Json},      {"e", ProtoType::StringList},
+    {"j", ProtoType::FieldSet},  {"e", ProtoType::StringList},
 };
 
 class Schema {

@@ -5,7 +5,7 @@
 //   Message { number name type ... }
 //
 // Types: s string, y bytes (base64 in JSON), b bool, i int32, l int64, t Time, u MicroTime,
-// x IntOrString, q Quantity, j bytes that are JSON (FieldsV1), e a message of one list of strings
+// x IntOrString, q Quantity, j set of fields (FieldsV1), e a message of one list of strings
 // that JSON has as that list, or a message's name: of the same API version, of meta or of core/v1.
 // []type is repeated, {}type a map from strings. "?" at the end: an empty value is kept, as the
 // field is a pointer in Go or is always in the JSON. A member named "-" stands in JSON among the
@@ -32,7 +32,7 @@ enum class ProtoType : std::uint8_t {
   MicroTime,    // the same with six digits after the second
   IntOrString,  // {1 type, 2 intVal, 3 strVal}
   Quantity,     // {1 string}
-  Json,         // {1 bytes}
+  FieldSet,     // {1 bytes, JSON}
   StringList,   // {1 repeated string}
   Message,
 };

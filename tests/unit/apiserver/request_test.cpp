@@ -259,6 +259,7 @@ TEST(Body, RefusalsHaveTheirCodes) {
   EXPECT_EQ(decode_object_body("", "{").error().code, 400U);
   EXPECT_EQ(decode_object_body("", "{} x").error().code, 400U);
   EXPECT_EQ(decode_object_body("", "[]").error().code, 400U);
+  EXPECT_EQ(decode_object_body("", R"({"a":[1,{"b":-1e400}]})").error().code, 400U);
   EXPECT_EQ(decode_object_body("", std::string(200, '[')).error().code, 400U);
 }
 

@@ -7,8 +7,11 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <fstream>
+#include <iterator>
 #include <span>
 
+#include "kube/codec.hpp"
 #include "kube/protobuf.hpp"
 #include "kube/protobuf_schema.hpp"
 #include "support/published_api.hpp"
@@ -264,6 +267,29 @@ TEST(ProtobufList, HoldsItsItemsAndTheirMetadataAlone) {
   EXPECT_EQ(api.text("PartialObjectMetadata", protobuf_metadata(a)),
             api.canonical("PartialObjectMetadata", R"(metadata{name:"a"})"));
   EXPECT_EQ(protobuf_metadata(b), "");
+}
+
+TEST(ProtobufReading, SampleObjectsComeBackAsTheyWere) {
+  std::size_t seen = 0;
+  for (const char* name : {"examples/web-services.yaml", "examples/web-pods.yaml",
+                           "examples/web-more-pods.yaml", "tests/golden/inspect/cluster.yaml"}) {
+    std::ifstream file(std::string(FAIRLEAD_SOURCE_DIR "/") + name);
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    const auto documents = manifest_documents(text);
+    ASSERT_TRUE(documents) << name;
+    for (const std::string& json : *documents) {
+      const boost::json::value object = boost::json::parse(json);
+      const KindName kind{.api_version = object.at("apiVersion").as_string(),
+                          .kind = object.at("kind").as_string()};
+      if (!has_protobuf(kind)) continue;
+      const std::string message = protobuf_message(kind, object.as_object());
+      const auto again = protobuf_to_object(protobuf_envelope(kind, message.size()) + message);
+      ASSERT_TRUE(again) << json;
+      EXPECT_EQ(boost::json::value(*again), object);
+      ++seen;
+    }
+  }
+  EXPECT_GE(seen, 10U);
 }
 
 // Go makes these of what it writes even when it is empty.
