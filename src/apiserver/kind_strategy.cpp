@@ -1,13 +1,20 @@
 #include "apiserver/kind_strategy.hpp"
 
 #include "apiserver/schema.hpp"
+#include "kube/protobuf.hpp"
 
 namespace fairlead::apiserver {
 
 ApiResult<std::vector<std::string>> KindStrategy::conform(Document& document) const {
   const Schema* schema = schema_of_kind(info().group, info().kind);
   check(schema != nullptr, "every kind served has a schema");
-  return schema->conform(document);
+  auto unknown = schema->conform(document);
+  if (!unknown) return unknown;
+  // What the schema lets pass as anything, a Pod's volumes say, has its types too.
+  const auto misfit =
+      kube::protobuf_misfit({.api_version = info().api_version(), .kind = info().kind}, document);
+  if (misfit) return bad_request(*misfit);
+  return unknown;
 }
 
 void KindStrategy::prepare_update(const RequestContext&, const Document& old,

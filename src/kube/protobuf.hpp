@@ -4,9 +4,8 @@
 //
 // Reading: fields that are not pointers in Go arrive even when empty; they are left out, as in
 // JSON. Unknown fields are skipped, as protobuf has it. The work is bounded by the body's size.
-// Writing: what the object does not have is not written; a reader takes that for empty. A member of
-// another type than the field's is left out: such an object cannot be written to the server, at
-// most found in its store.
+// Writing: what the object does not have is not written; a reader takes that for empty. A member
+// that is a misfit is left out: the server accepts none, its store may hold one.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -34,6 +33,10 @@ Result<boost::json::object> protobuf_to_object(std::string_view body,
                                                const KindName& expected = {});
 
 // ---- writing, only of kinds that has_protobuf()
+
+// The first member that is not what its field says: "spec.volumes[0].emptyDir: expected an object";
+// nullopt when all that is known of the object can be written.
+std::optional<std::string> protobuf_misfit(const KindName& kind, const boost::json::object& object);
 
 // The object's message alone: what lists and envelopes are made of.
 std::string protobuf_message(const KindName& kind, const boost::json::object& object);

@@ -152,6 +152,55 @@ TEST(Protobuf, WhatIsWrittenIsReadAgain) {
   EXPECT_EQ(boost::json::value(*again), object);
 }
 
+TEST(Protobuf, AMisfitIsNamedByItsPath) {
+  struct Case {
+    std::string_view json, misfit;
+  };
+  const Case cases[] = {
+      {R"({"spec":{"volumes":[{"name":"v","emptyDir":1}]}})",
+       "spec.volumes[0].emptyDir: expected an object"},
+      {R"({"spec":{"volumes":{}}})", "spec.volumes: expected a list"},
+      {R"({"spec":{"containers":[{},{"env":[{"name":7}]}]}})",
+       "spec.containers[1].env[0].name: expected a string"},
+      {R"({"spec":{"containers":[{"stdin":"yes"}]}})",
+       "spec.containers[0].stdin: expected true or false"},
+      {R"({"spec":{"containers":[{"resources":{"limits":{"cpu":"1.5.0"}}}]}})",
+       "spec.containers[0].resources.limits[cpu]: expected a quantity"},
+      {R"({"spec":{"containers":[{"resources":{"limits":7}}]}})",
+       "spec.containers[0].resources.limits: expected an object"},
+      {R"({"spec":{"containers":[{"livenessProbe":{"httpGet":{"port":4294967296}}}]}})",
+       "spec.containers[0].livenessProbe.httpGet.port: expected an integer or a string"},
+      {R"({"spec":{"priority":2147483648}})", "spec.priority: expected an integer of 32 bits"},
+      {R"({"spec":{"activeDeadlineSeconds":18446744073709551615}})",
+       "spec.activeDeadlineSeconds: expected an integer"},
+      {R"({"status":{"startTime":"noon"}})", "status.startTime: expected an RFC 3339 time"},
+      {R"({"metadata":{"managedFields":[{"fieldsV1":[]}]}})",
+       "metadata.managedFields[0].fieldsV1: expected an object"},
+  };
+  for (const Case& c : cases) {
+    const auto pod = boost::json::parse(c.json);
+    EXPECT_EQ(protobuf_misfit({"v1", "Pod"}, pod.as_object()),
+              std::optional(std::string(c.misfit)));
+  }
+  const auto map = boost::json::parse(R"({"binaryData":{"a":"?"}})");
+  EXPECT_EQ(protobuf_misfit({"v1", "ConfigMap"}, map.as_object()),
+            std::optional(std::string("binaryData[a]: expected bytes in base64")));
+}
+
+TEST(Protobuf, QuantitiesOfEveryFormFit) {
+  for (const char* quantity : {"0", "1", "-1.5", "+.5", "5.", "100m", "1k", "1Ki", "2Ei", "3E",
+                               "1e3", "1E-3", "12345678901234567890n"}) {
+    const boost::json::object node{
+        {"status", boost::json::object{{"capacity", boost::json::object{{"x", quantity}}}}}};
+    EXPECT_EQ(protobuf_misfit({"v1", "Node"}, node), std::nullopt) << quantity;
+  }
+  for (const char* quantity : {"", ".", "m", "1 k", "1kk", "1i", "1e", "1e+", "0x1", "--1", "1K"}) {
+    const boost::json::object node{
+        {"status", boost::json::object{{"capacity", boost::json::object{{"x", quantity}}}}}};
+    EXPECT_NE(protobuf_misfit({"v1", "Node"}, node), std::nullopt) << quantity;
+  }
+}
+
 TEST(Protobuf, MoreThanASecondOfNanosecondsIsAnError) {
   // renewTime {1 seconds, 2 nanos} = {1, 10^9}
   const auto lease =
