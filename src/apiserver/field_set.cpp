@@ -122,15 +122,6 @@ void side_by_side(const FieldSet& a, const FieldSet& b, const Each& each) {
   }
 }
 
-FieldSet containers_of(const FieldSet& set, bool topmost) {
-  FieldSet out;
-  for (const FieldSet::Entry& entry : set.entries()) {
-    const bool holds = !topmost && !entry.below.empty() && entry.element.starts_with("f:");
-    out.add(entry.element, entry.member || holds, containers_of(entry.below, false));
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string field_element(std::string_view name) { return fmt::format("f:{}", name); }
@@ -275,6 +266,13 @@ FieldSet FieldSet::without_subtrees(const FieldSet& other) const {
   return out;
 }
 
-FieldSet FieldSet::with_containers() const { return containers_of(*this, true); }
+FieldSet FieldSet::with_containers() const {
+  FieldSet out = *this;
+  for (Entry& entry : out.entries_) {
+    entry.member = entry.member || entry.element.starts_with("f:");
+    entry.below = entry.below.with_containers();
+  }
+  return out;
+}
 
 }  // namespace fairlead::apiserver

@@ -64,7 +64,7 @@ class FieldSet {
   FieldSet difference(const FieldSet& other) const;
   // Also without whatever lies below a place in `other`.
   FieldSet without_subtrees(const FieldSet& other) const;
-  // With every object that something in the set lies in, but for those of the topmost level.
+  // With every member of an object that something in the set lies in.
   FieldSet with_containers() const;
 
  private:

@@ -17,7 +17,7 @@ constexpr std::size_t kMaxGeneratedBase = 58;
 // Fields of metadata that are the server's alone, or that we do not keep.
 constexpr std::string_view kServerOnly[] = {
     "uid",      "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-    "selfLink", "generation",        "managedFields"};
+    "selfLink", "generation"};
 // ... of which an update takes these from the stored object.
 constexpr std::string_view kCarriedOver[] = {"uid", "creationTimestamp", "deletionTimestamp",
                                              "deletionGracePeriodSeconds", "generation"};

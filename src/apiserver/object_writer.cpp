@@ -2,6 +2,7 @@
 
 #include <boost/json/parse.hpp>
 
+#include "apiserver/field_owners.hpp"
 #include "apiserver/metadata.hpp"
 #include "base/text.hpp"
 
@@ -48,6 +49,41 @@ Document as_stored(const Strategy& strategy, Document document) {
 
 std::string name_of(const Document& document) {
   return std::string(string_at(document, "metadata.name"));
+}
+
+// The managedFields this write leaves.
+boost::json::array owners_of_write(const Strategy& strategy, const WriteRequest& request,
+                                   const Document* live, const Document& next) {
+  if (request.is_apply) {
+    const auto* made = array_at(next, "metadata.managedFields");
+    return made == nullptr ? boost::json::array{} : *made;
+  }
+  const FieldWriter writer{.manager = request.context.field_manager,
+                           .subresource = request.subresource,
+                           .now = request.context.now};
+  return owners_after_update(strategy.info(), writer, live, next);
+}
+
+void set_owners(Document& document, boost::json::array owners) {
+  Document& metadata = ensure_object(document, "metadata");
+  if (owners.empty()) {
+    metadata.erase("managedFields");
+  } else {
+    metadata["managedFields"] = std::move(owners);
+  }
+}
+
+// A write that only says again, later, what was there changes nothing.
+bool changes_nothing(const Document& old, Document& next) {
+  if (next == old) return true;
+  const auto* before = array_at(old, "metadata.managedFields");
+  const auto* after = array_at(next, "metadata.managedFields");
+  if (before == nullptr || after == nullptr || !same_owners(*before, *after)) return false;
+  boost::json::value& held = ensure_object(next, "metadata")["managedFields"];
+  boost::json::value made = std::exchange(held, *before);
+  if (next == old) return true;
+  held = std::move(made);
+  return false;
 }
 
 StatusError too_many_races(const Resource& resource, std::string_view name) {
@@ -125,8 +161,10 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
   if (const ObjectPtr existing = resource.cache.find(key)) {
     return already_exists(info.qualified_resource(), name, existing->terminating);
   }
+  boost::json::array owners = owners_of_write(strategy, request, nullptr, document);
   strategy.prepare_create(request.context, document);
   FAIRLEAD_CHECK(strategy.allocate(request.context, transaction, nullptr, document));
+  set_owners(document, std::move(owners));
   const FieldErrors errors = strategy.validate_create(request.context, document);
   if (!errors.empty()) return invalid_status(info.qualified_kind(), name, errors);
 
@@ -150,7 +188,9 @@ io::Task<ApiResult<Written>> ObjectWriter::update(Resource& resource, WriteReque
   for (int attempt = 0; attempt < kTries; ++attempt) {
     const ObjectPtr current = resource.cache.find(key);
     if (current == nullptr) {
-      if (request.is_patch || !request.subresource.empty() || !resource.strategy.put_may_create()) {
+      const bool may_create =
+          request.is_apply || (!request.is_patch && resource.strategy.put_may_create());
+      if (!request.subresource.empty() || !may_create) {
         co_return not_found(resource.info().qualified_resource(), request.name);
       }
       ApiResult<Document> body = change({});
@@ -160,7 +200,11 @@ io::Task<ApiResult<Written>> ObjectWriter::update(Resource& resource, WriteReque
             fmt::format("the name of the object ({}) does not match the name on the URL ({})",
                         name_of(*body), request.name));
       }
-      co_return co_await create(resource, std::move(request), *std::move(body));
+      auto created = co_await create(resource, request, *std::move(body));
+      const bool overtaken =
+          request.is_apply && !created && created.error().reason == "AlreadyExists";
+      if (!overtaken) co_return created;
+      continue;
     }
     ApiResult<Plan> plan = plan_update(resource, request, *current, change);
     if (!plan) co_return std::move(plan).error();
@@ -188,6 +232,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_update(Resource& resource,
       .needs_resource_version = strategy.put_needs_resource_version() && !request.is_patch};
   FAIRLEAD_CHECK(prepare_metadata_for_update(strategy, target, old, next));
 
+  boost::json::array owners = owners_of_write(strategy, request, &old, next);
   PendingTransaction transaction(registry_, request.context.now);
   FieldErrors errors;
   if (request.subresource.empty()) {
@@ -205,6 +250,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_update(Resource& resource,
   }
   if (!errors.empty()) return invalid_status(info.qualified_kind(), request.name, errors);
   append(warnings, strategy.warnings(next));
+  set_owners(next, std::move(owners));
   return store_changed(resource, request, current, transaction, std::move(old), std::move(next),
                        std::move(warnings));
 }
@@ -222,7 +268,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::store_changed(Resource& resource,
   plan.key = current.key;
   plan.written.warnings = std::move(warnings);
   plan.written.revision = current.revision;
-  if (next == old) {
+  if (changes_nothing(old, next)) {
     plan.nothing_to_do = true;
     plan.written.object = std::move(next);
     return plan;

@@ -20,6 +20,8 @@ struct WriteRequest {
   std::string subresource;  // "" = the object itself
   FieldValidation field_validation = FieldValidation::Warn;
   bool is_patch = false;
+  // Server-side apply: the change says who owns what, and may be of nothing.
+  bool is_apply = false;
 };
 
 struct Written {
@@ -40,7 +42,7 @@ class ObjectWriter {
 
   io::Task<ApiResult<Written>> create(Resource& resource, WriteRequest request, Document body);
   // PUT (change ignores its argument) and PATCH. For a missing object of a kind that allows it, a
-  // PUT creates.
+  // PUT creates, and so does a configuration that is applied: the change is then of an empty one.
   io::Task<ApiResult<Written>> update(Resource& resource, WriteRequest request, Change change);
   // POST of another kind to a subresource (binding).
   io::Task<ApiResult<Written>> create_subresource(Resource& resource, WriteRequest request,

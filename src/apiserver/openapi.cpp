@@ -53,8 +53,9 @@ Document with_field_validation(Document operation) {
 
 Document patch_operation(const ResourceInfo& info) {
   Document bodies;
-  for (const std::string_view type : {"application/json-patch+json", "application/merge-patch+json",
-                                      "application/strategic-merge-patch+json"}) {
+  for (const std::string_view type :
+       {"application/json-patch+json", "application/merge-patch+json",
+        "application/strategic-merge-patch+json", "application/apply-patch+yaml"}) {
     bodies[type] = Document{{"schema", Document{{"type", "object"}}}};
   }
   Document out = with_field_validation(operation(info, "patch"));

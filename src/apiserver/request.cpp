@@ -366,6 +366,11 @@ ApiResult<WriteOptions> parse_write_options(const io::Url& url, std::string_view
   if (out.field_manager.size() > 128) {
     return refuse(too_long("fieldManager", 128));
   }
+  const auto is_control = [](char c) { return (c >= 0 && c < ' ') || c == '\x7f'; };
+  if (std::ranges::any_of(out.field_manager, is_control)) {
+    return refuse(
+        invalid("fieldManager", out.field_manager, "should only contain printable characters"));
+  }
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "apiserver/body.hpp"
+#include "apiserver/field_owners.hpp"
 #include "apiserver/patch.hpp"
 #include "base/text.hpp"
 
@@ -252,13 +253,12 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::list(ResourceCall call, V
 ApiResult<WriteRequest> ResourceHandler::write_request(const ResourceCall& call,
                                                        std::string_view options_kind) const {
   FAIRLEAD_TRY(options, parse_write_options(*call.url, options_kind));
-  const std::string_view agent = header(*call.request, "User-Agent");
-  if (options.field_manager.empty()) options.field_manager = agent.substr(0, agent.find('/'));
   WriteRequest out;
   out.context = {.now = clock_.wall(),
                  .dry_run = options.dry_run,
                  .user = call.user,
-                 .field_manager = std::move(options.field_manager)};
+                 .field_manager = field_manager_name(options.field_manager,
+                                                     header(*call.request, "User-Agent"))};
   out.ns = call.path.ns;
   out.name = call.path.name;
   out.subresource = call.path.subresource;
@@ -341,16 +341,17 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::update(ResourceCall call,
 
 namespace {
 
-enum class PatchType { Json, Merge, StrategicMerge };
+enum class PatchType { Json, Merge, StrategicMerge, Apply };
 
 ApiResult<PatchType> patch_type(std::string_view content_type) {
   const std::string type = media_type(content_type);
   if (type == "application/json-patch+json") return PatchType::Json;
   if (type == "application/merge-patch+json") return PatchType::Merge;
   if (type == "application/strategic-merge-patch+json") return PatchType::StrategicMerge;
+  if (type == "application/apply-patch+yaml") return PatchType::Apply;
   return unsupported_media_type(
       "application/json-patch+json, application/merge-patch+json, "
-      "application/strategic-merge-patch+json");
+      "application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
 
 ApiResult<Document> apply_patch(PatchType type, std::string_view kind, const Document& current,
@@ -362,8 +363,54 @@ ApiResult<Document> apply_patch(PatchType type, std::string_view kind, const Doc
       return apply_merge_patch(current, patch);
     case PatchType::StrategicMerge:
       return apply_strategic_merge_patch(kind, current, patch);
+    case PatchType::Apply:
+      break;  // of a whole object, not of its JSON
   }
   return internal_error("unknown patch type");
+}
+
+StatusError bad_patch_option(FieldError error) {
+  return invalid_status({.group = "meta.k8s.io", .resource = "PatchOptions"}, "",
+                        {std::move(error)});
+}
+
+ApiResult<Change> json_change(const ResourceCall& call, PatchType type) {
+  if (const auto force = call.url->param("force"); force && !force->empty())
+    return bad_patch_option(forbidden("force", "may not be specified for non-apply patch"));
+  FAIRLEAD_TRY(patch, parse_json(call.request->body));
+  return Change([type, kind = call.resource->info().kind,
+                 document = std::move(patch.value)](const Document& current) {
+    return apply_patch(type, kind, current, document);
+  });
+}
+
+// Of YAML, which JSON is too: as that it is read exactly.
+ApiResult<Document> configuration(const ResourceCall& call) {
+  const bool is_json = trim(call.request->body).starts_with('{');
+  FAIRLEAD_TRY(decoded,
+               decode_body(is_json ? "application/json" : "application/yaml", call.request->body));
+  if (!decoded.value.is_object()) return bad_request("the body must be an object");
+  if (!decoded.duplicate_fields.empty()) {
+    return bad_request(fmt::format("error decoding YAML: duplicate field \"{}\"",
+                                   decoded.duplicate_fields.front()));
+  }
+  return conform_configuration(call.resource->strategy, call.path.subresource,
+                               std::move(decoded.value.get_object()));
+}
+
+ApiResult<Change> apply_change(const ResourceCall& call, const WriteRequest& request) {
+  if (call.url->param("fieldManager").value_or("").empty())
+    return bad_patch_option(required("fieldManager", "is required for apply patch"));
+  FAIRLEAD_TRY(config, configuration(call));
+  const std::string_view force = call.url->param("force").value_or("");
+  return Change([resource = call.resource, config = std::move(config),
+                 writer = FieldWriter{.manager = request.context.field_manager,
+                                      .subresource = request.subresource,
+                                      .now = request.context.now},
+                 forced = force == "true" || force == "1"](const Document& current) {
+    return apply_configuration(resource->info(), writer, current.empty() ? nullptr : &current,
+                               config, forced);
+  });
 }
 
 }  // namespace
@@ -374,17 +421,10 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::patch(ResourceCall call, 
   auto request = write_request(call, "PatchOptions");
   if (!request) co_return std::move(request).error();
   request->is_patch = true;
-  if (const auto force = call.url->param("force"); force && !force->empty()) {
-    co_return invalid_status({.group = "meta.k8s.io", .resource = "PatchOptions"}, "",
-                             {forbidden("force", "may not be specified for non-apply patch")});
-  }
-  auto patch = parse_json(call.request->body);
-  if (!patch) co_return std::move(patch).error();
-  Change change = [type = *type, kind = call.resource->info().kind,
-                   document = std::move(patch->value)](const Document& current) {
-    return apply_patch(type, kind, current, document);
-  };
-  auto written = co_await writer_.update(*call.resource, *request, std::move(change));
+  request->is_apply = *type == PatchType::Apply;
+  auto change = request->is_apply ? apply_change(call, *request) : json_change(call, *type);
+  if (!change) co_return std::move(change).error();
+  auto written = co_await writer_.update(*call.resource, *request, *std::move(change));
   if (!written) co_return std::move(written).error();
   co_return written_response(call, *written, view);
 }

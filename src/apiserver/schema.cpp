@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/clock.hpp"
+#include "base/text.hpp"
 
 namespace fairlead::apiserver {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::string_view kCondition =
     "{type:s status:s observedGeneration:i lastTransitionTime:t lastHeartbeatTime:t "
     "lastProbeTime:t reason:s message:s}";
 constexpr std::string_view kObjectReference =
-    "{kind:s namespace:s name:s uid:s apiVersion:s resourceVersion:s fieldPath:s}";
+    "!{kind:s namespace:s name:s uid:s apiVersion:s resourceVersion:s fieldPath:s}";
 constexpr std::string_view kProbe =
     "{exec:{command:[]s} httpGet:{path:s port:x host:s scheme:s httpHeaders:[]{name:s value:s}} "
     "tcpSocket:{port:x host:s} "
@@ -26,15 +27,17 @@ constexpr std::string_view kMetadata =
     "{name:s generateName:s namespace:s selfLink:s uid:s resourceVersion:s generation:i "
     "creationTimestamp:t "
     "deletionTimestamp:t deletionGracePeriodSeconds:i labels:m annotations:m "
-    "ownerReferences:[]{apiVersion:s kind:s name:s uid:s controller:b blockOwnerDeletion:b} "
-    "finalizers:[]s "
+    "ownerReferences:[uid]!{apiVersion:s kind:s name:s uid:s controller:b blockOwnerDeletion:b} "
+    "finalizers:[=]s "
     "managedFields:[]any}";
 
 std::string container_fields() {
   return "name:s image:s command:[]s args:[]s workingDir:s "
-         "ports:[]{name:s hostPort:i containerPort:i protocol:s hostIP:s} env:[]{name:s value:s "
+         "ports:[containerPort,protocol=TCP]{name:s hostPort:i containerPort:i protocol:s "
+         "hostIP:s} "
+         "env:[name]{name:s value:s "
          "valueFrom:any} envFrom:[]any "
-         "resources:any volumeMounts:[]any volumeDevices:[]any lifecycle:any "
+         "resources:any volumeMounts:[mountPath]any volumeDevices:[devicePath]any lifecycle:any "
          "terminationMessagePath:s terminationMessagePolicy:s "
          "imagePullPolicy:s securityContext:any stdin:b stdinOnce:b tty:b resizePolicy:[]any "
          "restartPolicy:s restartPolicyRules:[]any "
@@ -44,8 +47,9 @@ std::string container_fields() {
 }
 
 std::string service_body() {
-  return "spec:{ports:[]{name:s protocol:s port:i targetPort:x nodePort:i appProtocol:s} "
-         "selector:m clusterIP:s clusterIPs:[]s "
+  return "spec:{ports:[port,protocol=TCP]{name:s protocol:s port:i targetPort:x nodePort:i "
+         "appProtocol:s} "
+         "selector:!m clusterIP:s clusterIPs:[]s "
          "type:s externalIPs:[]s sessionAffinity:s "
          "sessionAffinityConfig:{clientIP:{timeoutSeconds:i}} loadBalancerIP:s "
          "loadBalancerSourceRanges:[]s externalName:s externalTrafficPolicy:s "
@@ -54,12 +58,12 @@ std::string service_body() {
          "allocateLoadBalancerNodePorts:b loadBalancerClass:s "
          "trafficDistribution:s} "
          "status:{loadBalancer:{ingress:[]{ip:s hostname:s ipMode:s ports:[]{port:i protocol:s "
-         "error:s}}} conditions:[]" +
+         "error:s}}} conditions:[type]" +
          std::string(kCondition) + "}";
 }
 
 std::string endpoint_slice_body() {
-  return "addressType:s endpoints:[]{addresses:[]s conditions:{ready:b serving:b terminating:b} "
+  return "addressType:s endpoints:[]{addresses:[=]s conditions:{ready:b serving:b terminating:b} "
          "hostname:s targetRef:" +
          std::string(kObjectReference) +
          " deprecatedTopology:m nodeName:s zone:s hints:{forZones:[]{name:s} forNodes:[]{name:s}}} "
@@ -68,34 +72,37 @@ std::string endpoint_slice_body() {
 
 std::string pod_body() {
   const std::string container = "{" + container_fields() + "}";
-  return "spec:{volumes:[]any containers:[]" + container + " initContainers:[]" + container +
-         " ephemeralContainers:[]any restartPolicy:s terminationGracePeriodSeconds:i "
+  return "spec:{volumes:[name]any containers:[name]" + container + " initContainers:[name]" +
+         container +
+         " ephemeralContainers:[name]any restartPolicy:s terminationGracePeriodSeconds:i "
          "activeDeadlineSeconds:i dnsPolicy:s "
-         "nodeSelector:m serviceAccountName:s serviceAccount:s automountServiceAccountToken:b "
+         "nodeSelector:!m serviceAccountName:s serviceAccount:s automountServiceAccountToken:b "
          "nodeName:s hostNetwork:b hostPID:b "
-         "hostIPC:b shareProcessNamespace:b securityContext:any imagePullSecrets:[]any hostname:s "
+         "hostIPC:b shareProcessNamespace:b securityContext:any imagePullSecrets:[name]any "
+         "hostname:s "
          "subdomain:s affinity:any "
-         "schedulerName:s tolerations:[]any hostAliases:[]any priorityClassName:s priority:i "
+         "schedulerName:s tolerations:[]any hostAliases:[ip]any priorityClassName:s priority:i "
          "dnsConfig:any readinessGates:[]any "
          "runtimeClassName:s enableServiceLinks:b preemptionPolicy:s overhead:any "
-         "topologySpreadConstraints:[]any "
-         "setHostnameAsFQDN:b os:any hostUsers:b schedulingGates:[]any resourceClaims:[]any "
+         "topologySpreadConstraints:[topologyKey,whenUnsatisfiable]any "
+         "setHostnameAsFQDN:b os:any hostUsers:b schedulingGates:[name]any "
+         "resourceClaims:[name]any "
          "resources:any hostnameOverride:s} "
-         "status:{phase:s conditions:[]" +
+         "status:{phase:s conditions:[type]" +
          std::string(kCondition) +
          " message:s reason:s nominatedNodeName:s hostIP:s hostIPs:[]{ip:s} podIP:s "
-         "podIPs:[]{ip:s} startTime:t qosClass:s "
+         "podIPs:[ip]{ip:s} startTime:t qosClass:s "
          "containerStatuses:[]any initContainerStatuses:[]any ephemeralContainerStatuses:[]any "
          "resize:s "
-         "resourceClaimStatuses:[]any observedGeneration:i}";
+         "resourceClaimStatuses:[name]any observedGeneration:i}";
 }
 
 std::string node_body() {
-  return "spec:{podCIDR:s podCIDRs:[]s providerID:s externalID:s unschedulable:b "
+  return "spec:{podCIDR:s podCIDRs:[=]s providerID:s externalID:s unschedulable:b "
          "taints:[]{key:s value:s effect:s timeAdded:t} configSource:any} "
-         "status:{capacity:any allocatable:any phase:s conditions:[]" +
+         "status:{capacity:any allocatable:any phase:s conditions:[type]" +
          std::string(kCondition) +
-         " addresses:[]{type:s address:s} daemonEndpoints:any nodeInfo:any images:[]any "
+         " addresses:[type]{type:s address:s} daemonEndpoints:any nodeInfo:any images:[]any "
          "volumesInUse:[]s volumesAttached:[]any "
          "config:any runtimeHandlers:[]any features:any declaredFeatures:[]s}";
 }
@@ -131,13 +138,13 @@ Schemas make_schemas() {
       {{"", "Pod"}, pod_body()},
       {{"", "Node"}, node_body()},
       {{"", "Namespace"},
-       "spec:{finalizers:[]s} status:{phase:s conditions:[]" + std::string(kCondition) + "}"},
+       "spec:{finalizers:[]s} status:{phase:s conditions:[type]" + std::string(kCondition) + "}"},
       {{"", "Event"}, core_event_body()},
       {{"events.k8s.io", "Event"}, event_body()},
       {{"networking.k8s.io", "IPAddress"},
        "spec:{parentRef:{group:s resource:s namespace:s name:s}}"},
       {{"networking.k8s.io", "ServiceCIDR"},
-       "spec:{cidrs:[]s} status:{conditions:[]" + std::string(kCondition) + "}"},
+       "spec:{cidrs:[]s} status:{conditions:[type]" + std::string(kCondition) + "}"},
       {{"", "Endpoints"},
        "subsets:[]{addresses:[]" + address + " notReadyAddresses:[]" + address +
            " ports:[]{name:s port:i protocol:s appProtocol:s}}"},
@@ -249,38 +256,74 @@ bool has_type(const value& v, Schema::Type type) {
 
 }  // namespace
 
-Schema Schema::parse(std::string_view text) {
-  // Recursive descent over `rest`; each call takes one type off its front.
-  const auto take_type = [](const auto& self, std::string_view& rest) -> Schema {
-    Schema out;
-    if (rest.starts_with("[]")) {
-      rest.remove_prefix(2);
-      out.type_ = Type::List;
-      out.fields_.emplace_back("", self(self, rest));
-    } else if (rest.starts_with('{')) {
-      out.type_ = Type::Object;
-      rest.remove_prefix(1);
-      while (!rest.starts_with('}')) {
-        const auto colon = rest.find(':');
-        check(colon != std::string_view::npos, "a schema's field has a type");
-        std::string name(rest.substr(0, colon));
-        rest.remove_prefix(colon + 1);
-        out.fields_.emplace_back(std::move(name), self(self, rest));
-        if (rest.starts_with(' ')) rest.remove_prefix(1);
-      }
-      rest.remove_prefix(1);
-    } else {
-      const std::string_view word = rest.substr(0, rest.find_first_of(" }"));
-      rest.remove_prefix(word.size());
-      const auto* found =
-          std::ranges::find(kScalars, word, &std::pair<std::string_view, Type>::first);
-      check(found != std::end(kScalars), "a schema names a known type");
-      out.type_ = found->second;
-    }
+// Recursive descent over `rest`; each call takes one type off its front.
+struct Schema::Parser {
+  std::string_view rest;
+
+  std::string_view take(std::size_t bytes) {
+    const std::string_view out = rest.substr(0, bytes);
+    rest.remove_prefix(out.size());
     return out;
-  };
-  Schema schema = take_type(take_type, text);
-  check(text.empty(), "a schema ends where its text ends");
+  }
+
+  Schema type() {
+    const bool atomic = rest.starts_with('!');
+    if (atomic) take(1);
+    Schema out = rest.starts_with('[') ? list() : rest.starts_with('{') ? object() : scalar();
+    out.atomic_ = out.atomic_ || atomic;
+    return out;
+  }
+
+  Schema list() {
+    Schema out;
+    out.type_ = Type::List;
+    const auto end = rest.find(']');
+    check(end != std::string_view::npos, "a schema's list names its keys");
+    const std::string_view keys = take(end + 1).substr(1, end - 1);
+    out.atomic_ = keys.empty();
+    if (!keys.empty() && keys != "=") {
+      for (const std::string_view key : split(keys, ',')) {
+        const auto equals = std::min(key.find('='), key.size());
+        out.keys_.push_back(
+            {.name = std::string(key.substr(0, equals)),
+             .fallback = std::string(key.substr(std::min(equals + 1, key.size())))});
+      }
+    }
+    out.fields_.emplace_back("", type());
+    return out;
+  }
+
+  Schema object() {
+    Schema out;
+    out.type_ = Type::Object;
+    take(1);
+    while (!rest.starts_with('}')) {
+      const auto colon = rest.find(':');
+      check(colon != std::string_view::npos, "a schema's field has a type");
+      std::string name(take(colon));
+      take(1);
+      out.fields_.emplace_back(std::move(name), type());
+      if (rest.starts_with(' ')) take(1);
+    }
+    take(1);
+    return out;
+  }
+
+  Schema scalar() {
+    Schema out;
+    const std::string_view word = take(rest.find_first_of(" }"));
+    const auto* found =
+        std::ranges::find(kScalars, word, &std::pair<std::string_view, Type>::first);
+    check(found != std::end(kScalars), "a schema names a known type");
+    out.type_ = found->second;
+    return out;
+  }
+};
+
+Schema Schema::parse(std::string_view text) {
+  Parser parser{.rest = text};
+  Schema schema = parser.type();
+  check(parser.rest.empty(), "a schema ends where its text ends");
   return schema;
 }
 
@@ -336,7 +379,32 @@ ApiResult<std::vector<std::string>> Schema::conform(Document& document) const {
   return std::move(walk.unknown);
 }
 
+namespace {
+
+boost::json::object list_to_openapi(const Schema& list) {
+  boost::json::object items = list.items().to_openapi();
+  boost::json::array names;
+  for (const Schema::Key& key : list.keys()) {
+    names.push_back(text_value(key.name));
+    auto* properties = items.if_contains("properties");
+    if (key.fallback.empty() || properties == nullptr) continue;
+    properties->get_object()[key.name].get_object()["default"] = text_value(key.fallback);
+  }
+  boost::json::object out{{"type", "array"}, {"items", std::move(items)}};
+  out["x-kubernetes-list-type"] = list.atomic() ? "atomic" : list.is_set() ? "set" : "map";
+  if (!names.empty()) out["x-kubernetes-list-map-keys"] = std::move(names);
+  return out;
+}
+
+}  // namespace
+
 boost::json::object Schema::to_openapi() const {
+  boost::json::object out = shape_to_openapi();
+  if (atomic_ && type_ != Type::List) out["x-kubernetes-map-type"] = "atomic";
+  return out;
+}
+
+boost::json::object Schema::shape_to_openapi() const {
   switch (type_) {
     case Type::Any:
       return {{"x-kubernetes-preserve-unknown-fields", true}};
@@ -358,7 +426,7 @@ boost::json::object Schema::to_openapi() const {
       return {{"type", "object"},
               {"additionalProperties", boost::json::object{{"type", "string"}}}};
     case Type::List:
-      return {{"type", "array"}, {"items", items().to_openapi()}};
+      return list_to_openapi(*this);
     case Type::Object:
       break;
   }

@@ -1,9 +1,11 @@
-// The fields of a kind as a value: what JSON decoding accepts, which fields are unknown, and what
-// OpenAPI says. Each schema is one text parsed once:
+// The fields of a kind as a value: what JSON decoding accepts, which fields are unknown, how parts
+// of an object are owned and merged, and what OpenAPI says. Each schema is one text parsed once:
 //
-//   object  {name:type other:type}      string s   integer i   boolean b   RFC 3339 time t, with
-//   microseconds u   quantity
-//   q list    []type                      int-or-string x        map of strings m anything any
+//   object  {name:type other:type}   string s   integer i   boolean b   quantity q
+//   RFC 3339 time t, with microseconds u   int-or-string x   map of strings m   anything any
+//   list owned as a whole []type   set [=]type   list of objects with these keys, some of which
+//   have a default [port,protocol=TCP]{...}
+//   object or map owned as a whole !{...} !m
 //
 // Pure; a schema text that does not parse is a broken invariant.
 #pragma once
@@ -35,6 +37,11 @@ class Schema {
     Object
   };
 
+  // A member that names the elements of a list, and what it is when it is absent ("": nothing).
+  struct Key {
+    std::string name, fallback;
+  };
+
   static Schema parse(std::string_view text);
 
   Type type() const { return type_; }
@@ -43,6 +50,13 @@ class Schema {
     return fields_;
   }  // of an Object
   const Schema* field(std::string_view name) const;
+
+  // Whether it is owned as a whole by who writes it (x-kubernetes-list-type,
+  // x-kubernetes-map-type); otherwise its members or elements are. Scalars always are; what is Any
+  // is when it is no object.
+  bool atomic() const { return atomic_; }
+  bool is_set() const { return type_ == Type::List && !atomic_ && keys_.empty(); }
+  const std::vector<Key>& keys() const { return keys_; }  // of a List of named elements
 
   // Removes nulls and unknown fields from `document`, whose schema is this object; the paths of the
   // unknown ones come back in order. A value of the wrong type is BadRequest naming its path.
@@ -53,8 +67,12 @@ class Schema {
 
  private:
   struct Walk;
+  struct Parser;
+  boost::json::object shape_to_openapi() const;
 
   Type type_ = Type::Any;
+  bool atomic_ = false;
+  std::vector<Key> keys_;
   std::vector<std::pair<std::string, Schema>> fields_;
 };
 

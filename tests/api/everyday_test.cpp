@@ -143,9 +143,6 @@ TEST_P(EverydayTest, TheServerSaysWhatItIs) {
 }
 
 TEST_P(EverydayTest, WhatIsNotOfferedIsRefusedInWords) {
-  const std::string applied = refused({"apply", "--server-side", "-f", "-"}, kService);
-  EXPECT_THAT(applied, HasSubstr("Server-side apply not available on the server"));
-  EXPECT_THAT(refused({"get", "service", "web"}), HasSubstr("NotFound"));
   EXPECT_THAT(refused({"get", "deployments"}), HasSubstr("doesn't have a resource type"));
 }
 

@@ -144,10 +144,11 @@ TEST(FieldSet, NamesItsPathsAsMessagesDo) {
                        R"(.spec.ports[port=80,protocol="TCP"].targetPort)", ".spec.x[3]"}));
 }
 
-TEST(FieldSet, TakesContainersInButNotTheTopmost) {
-  EXPECT_EQ(text(set(R"({"f:spec":{"f:a":{"f:b":{}},"f:l":{"k:{\"n\":1}":{"f:x":{}}}}})")
-                     .with_containers()),
-            R"({"f:spec":{"f:a":{".":{},"f:b":{}},"f:l":{".":{},"k:{\"n\":1}":{"f:x":{}}}}})");
+TEST(FieldSet, TakesInWhatItsPlacesLieIn) {
+  EXPECT_EQ(
+      text(set(R"({"f:spec":{"f:a":{"f:b":{}},"f:l":{"k:{\"n\":1}":{"f:x":{}}}}})")
+               .with_containers()),
+      R"({"f:spec":{".":{},"f:a":{".":{},"f:b":{}},"f:l":{".":{},"k:{\"n\":1}":{"f:x":{}}}}})");
 }
 
 // Sets of a small alphabet, so that they often share paths.

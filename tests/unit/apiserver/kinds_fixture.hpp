@@ -117,6 +117,8 @@ class KindsTest : public testing::Test {
     throw std::runtime_error("no such resource");
   }
 
+  std::unique_ptr<ObjectWriter> writer_;
+
  private:
   WriteRequest request(std::string name, bool dry_run = false) const {
     WriteRequest out;
@@ -134,7 +136,6 @@ class KindsTest : public testing::Test {
   }
 
   std::unique_ptr<Store> store_;
-  std::unique_ptr<ObjectWriter> writer_;
 };
 
 }  // namespace fairlead::apiserver

@@ -58,11 +58,29 @@ TEST(Schema, DescribesItselfToOpenApi) {
   EXPECT_EQ(Schema::parse("{a:s b:[]{p:x} m:m t:t any:any}").to_openapi(), parse_document(R"({
     "type": "object", "properties": {
       "a": {"type": "string"},
-      "b": {"type": "array", "items": {"type": "object", "properties": {
-        "p": {"type": "string", "format": "int-or-string", "x-kubernetes-int-or-string": true}}}},
+      "b": {"type": "array", "x-kubernetes-list-type": "atomic",
+        "items": {"type": "object", "properties": {
+          "p": {"type": "string", "format": "int-or-string", "x-kubernetes-int-or-string": true}}}},
       "m": {"type": "object", "additionalProperties": {"type": "string"}},
       "t": {"type": "string", "format": "date-time"},
       "any": {"x-kubernetes-preserve-unknown-fields": true}}})"));
+}
+
+TEST(Schema, TellsOpenApiWhatIsOwnedAsAWhole) {
+  EXPECT_EQ(Schema::parse("{s:[=]s l:[n,p=TCP]{n:s p:s} m:!m o:[u]!{u:s} a:[n]any}").to_openapi(),
+            parse_document(R"({"type": "object", "properties": {
+      "s": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+      "l": {"type": "array", "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["n", "p"],
+        "items": {"type": "object", "properties": {
+          "n": {"type": "string"}, "p": {"type": "string", "default": "TCP"}}}},
+      "m": {"type": "object", "additionalProperties": {"type": "string"},
+        "x-kubernetes-map-type": "atomic"},
+      "o": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["u"],
+        "items": {"type": "object", "properties": {"u": {"type": "string"}},
+          "x-kubernetes-map-type": "atomic"}},
+      "a": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"],
+        "items": {"x-kubernetes-preserve-unknown-fields": true}}}})"));
 }
 
 // What kubectl looks for before it creates or applies anything.
