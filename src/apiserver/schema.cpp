@@ -13,8 +13,14 @@ namespace {
 using boost::json::value;
 
 constexpr std::string_view kCondition =
-    "{type:s status:s observedGeneration:i lastTransitionTime:t lastHeartbeatTime:t "
-    "lastProbeTime:t reason:s message:s}";
+    "{type:s status:s observedGeneration:i lastTransitionTime:t reason:s message:s}";
+constexpr std::string_view kNamespaceCondition =
+    "{type:s status:s lastTransitionTime:t reason:s message:s}";
+constexpr std::string_view kNodeCondition =
+    "{type:s status:s lastHeartbeatTime:t lastTransitionTime:t reason:s message:s}";
+constexpr std::string_view kPodCondition =
+    "{type:s status:s observedGeneration:i lastTransitionTime:t lastProbeTime:t reason:s "
+    "message:s}";
 constexpr std::string_view kObjectReference =
     "!{kind:s namespace:s name:s uid:s apiVersion:s resourceVersion:s fieldPath:s}";
 constexpr std::string_view kProbe =
@@ -87,27 +93,28 @@ std::string pod_body() {
          "topologySpreadConstraints:[topologyKey,whenUnsatisfiable]any "
          "setHostnameAsFQDN:b os:any hostUsers:b schedulingGates:[name]any "
          "resourceClaims:[name]any "
-         "resources:any hostnameOverride:s} "
+         "resources:any hostnameOverride:s workloadRef:any} "
          "status:{phase:s conditions:[type]" +
-         std::string(kCondition) +
+         std::string(kPodCondition) +
          " message:s reason:s nominatedNodeName:s hostIP:s hostIPs:[]{ip:s} podIP:s "
          "podIPs:[ip]{ip:s} startTime:t qosClass:s "
          "containerStatuses:[]any initContainerStatuses:[]any ephemeralContainerStatuses:[]any "
          "resize:s "
-         "resourceClaimStatuses:[name]any observedGeneration:i}";
+         "resourceClaimStatuses:[name]any observedGeneration:i allocatedResources:any "
+         "resources:any extendedResourceClaimStatus:any}";
 }
 
 std::string node_body() {
   return "spec:{podCIDR:s podCIDRs:[=]s providerID:s externalID:s unschedulable:b "
          "taints:[]{key:s value:s effect:s timeAdded:t} configSource:any} "
          "status:{capacity:any allocatable:any phase:s conditions:[type]" +
-         std::string(kCondition) +
+         std::string(kNodeCondition) +
          " addresses:[type]{type:s address:s} daemonEndpoints:any nodeInfo:any images:[]any "
          "volumesInUse:[]s volumesAttached:[]any "
          "config:any runtimeHandlers:[]any features:any declaredFeatures:[]s}";
 }
 
-constexpr std::string_view kEventSeries = "{count:i lastObservedTime:u state:s}";
+constexpr std::string_view kEventSeries = "{count:i lastObservedTime:u}";
 
 std::string core_event_body() {
   const std::string reference(kObjectReference);
@@ -138,7 +145,8 @@ Schemas make_schemas() {
       {{"", "Pod"}, pod_body()},
       {{"", "Node"}, node_body()},
       {{"", "Namespace"},
-       "spec:{finalizers:[]s} status:{phase:s conditions:[type]" + std::string(kCondition) + "}"},
+       "spec:{finalizers:[]s} status:{phase:s conditions:[type]" +
+           std::string(kNamespaceCondition) + "}"},
       {{"", "Event"}, core_event_body()},
       {{"events.k8s.io", "Event"}, event_body()},
       {{"networking.k8s.io", "IPAddress"},
