@@ -12,11 +12,13 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <thread>
 
 #include "base/text.hpp"
+#include "churn/shapes.hpp"
 #include "client/api_client.hpp"
 #include "packets/probe.hpp"
 #include "packets/rig_fixture.hpp"
@@ -34,6 +36,8 @@ using Steady = std::chrono::steady_clock;
 constexpr auto kPatience = 10s;
 constexpr int kBackground = 150;  // services that only make work
 constexpr int kHeld = 24;         // connections kept from beginning to end
+constexpr Port kShapesPort{9000};
+constexpr std::size_t kOtherSockets = 400;  // of services that came meanwhile
 constexpr char kServices[] = "/api/v1/namespaces/default/services";
 constexpr char kSlices[] = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 
@@ -137,7 +141,8 @@ std::string service_json(std::string_view name, std::string_view address, int no
                      node_port_json(node_port == 0 ? 0 : node_port + kBackground));
 }
 
-std::string slice_json(std::string_view service, const std::vector<std::string>& addresses) {
+std::string slice_json(std::string_view service, const std::vector<std::string>& addresses,
+                       Port port = Port{8080}) {
   std::string endpoints;
   for (const std::string& address : addresses) {
     endpoints += fmt::format(
@@ -147,9 +152,9 @@ std::string slice_json(std::string_view service, const std::vector<std::string>&
   return fmt::format(
       R"({{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","addressType":"IPv4",)"
       R"("metadata":{{"name":"{0}-1","labels":{{"kubernetes.io/service-name":"{0}"}}}},)"
-      R"("endpoints":[{1}],"ports":[{{"name":"a","port":8080,"protocol":"TCP"}},)"
-      R"({{"name":"b","port":8080,"protocol":"UDP"}}]}})",
-      service, endpoints);
+      R"("endpoints":[{1}],"ports":[{{"name":"a","port":{2},"protocol":"TCP"}},)"
+      R"({{"name":"b","port":{2},"protocol":"UDP"}}]}})",
+      service, endpoints, number(port));
 }
 
 class ChurnTest : public packets::RigTest, public testing::WithParamInterface<Case> {
@@ -261,6 +266,7 @@ class ChurnTest : public packets::RigTest, public testing::WithParamInterface<Ca
     const int i = static_cast<int>(dice(kBackground));
     switch (dice(5)) {
       case 0:
+        put(kSlices, "shapes-1", slice_json("shapes", some_pods(), kShapesPort));
         return put(kSlices, "busy-1", slice_json("busy", some_pods()));
       case 1:
         remove(kServices, fmt::format("bg-{}", i));
@@ -276,11 +282,29 @@ class ChurnTest : public packets::RigTest, public testing::WithParamInterface<Ca
         R"({"addresses":[{"type":"InternalIP","address":"192.168.50.1"}]}})");
     put(kServices, "busy", service_json("busy", "10.96.0.11", 30080));
     put(kSlices, "busy-1", slice_json("busy", some_pods()));
+    put(kServices, "shapes", service_json("shapes", "10.96.0.13", 0));
+    put(kSlices, "shapes-1", slice_json("shapes", some_pods(), kShapesPort));
     put(kServices, "calm", service_json("calm", "10.96.0.12", 0));
     put(kSlices, "calm-1", slice_json("calm", {"10.0.1.3", "10.0.2.2"}));
     for (int i = 0; i < kBackground && !HasFatalFailure(); ++i) put_background(i);
   }
 
+  std::vector<const packets::Host*> all_pods() {
+    std::vector<const packets::Host*> out;
+    for (const char* pod : {"pod1", "pod2", "pod3", "pod4", "pod5"})
+      out.push_back(&rig().host(pod));
+    return out;
+  }
+
+  std::size_t proxy_sockets() const {
+    std::size_t out = 0;
+    std::error_code ignored;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(fmt::format("/proc/{}/fd", proxy_->pid()), ignored)) {
+      if (std::filesystem::read_symlink(entry, ignored).string().starts_with("socket:")) ++out;
+    }
+    return out;
+  }
   std::uint64_t proxy_kilobytes() const {
     std::ifstream status(fmt::format("/proc/{}/status", proxy_->pid()));
     std::string word;
@@ -350,8 +374,13 @@ TEST_P(ChurnTest, NobodyNotices) {
 
     Clients clients(rig());
     FAIRLEAD_CHECK(clients.connect_held());
+    Complaints complaints;
+    FAIRLEAD_TRY(server, ShapeServer::start(all_pods(), kShapesPort, complaints));
+    const std::size_t sockets = proxy_sockets();
     std::atomic<bool> over = false;
     std::thread thread([&] { clients.run_until(over); });
+    ShapeClients shapes(rig(), {.address = *IpAddress::parse("10.96.0.13"), .port = Port{80}}, over,
+                        complaints);
     changes_ = 0;
     const auto begin = Steady::now();
     churn(begin, begin + wanted_duration());
@@ -359,6 +388,11 @@ TEST_P(ChurnTest, NobodyNotices) {
     const std::uint64_t memory = proxy_kilobytes();
     over = true;
     thread.join();
+    shapes.join();
+    server.reset();
+    EXPECT_THAT(complaints.all(), testing::IsEmpty()) << log();
+    EXPECT_TRUE(comes_true([&] { return proxy_sockets() <= sockets + kOtherSockets; }))
+        << proxy_sockets() << " sockets, " << sockets << " at first";
 
     const Seen& seen = clients.seen();
     EXPECT_THAT(seen.failures, testing::IsEmpty()) << log();
@@ -378,6 +412,8 @@ TEST_P(ChurnTest, NobodyNotices) {
         "connections, {} starts of the proxy, {} failures; memory {} kB, then {} kB\n",
         GetParam().name, changes_, took.count(), seen.short_connections, seen.datagrams, seen.pings,
         starts_, seen.failures.size(), memory_.value_or(0), memory);
+    for (const auto& [shape, count] : shapes.connections()) fmt::print("  {}: {}\n", shape, count);
+    fmt::print("  {} MB checked byte by byte\n", shapes.bytes() / 1'000'000);
     api_.reset();
     return {};
   });
