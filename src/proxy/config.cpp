@@ -131,6 +131,8 @@ std::vector<std::string> validate(const Config& c) {
                  "must be a CIDR");
     }
   }
+  out.expect(c.userspace.way_in == "rules" || c.userspace.way_in == "addresses", "userspace.wayIn",
+             quoted(c.userspace.way_in), "must be rules or addresses");
   out.expect(std::ranges::find(kChoices, c.userspace.choice) != std::end(kChoices),
              "userspace.choice", quoted(c.userspace.choice),
              "must be roundRobin, leastConnections or randomOfTwo");

@@ -239,6 +239,7 @@ void replace_zero_values(Config& c) {
   default_if_zero(c.ipvs.sync_period, d.ipvs.sync_period);
   default_if_zero(c.nftables.sync_period, d.nftables.sync_period);
   default_if_zero(c.nftables.min_sync_period, d.nftables.min_sync_period);
+  default_if_zero(c.userspace.way_in, d.userspace.way_in);
   default_if_zero(c.userspace.choice, d.userspace.choice);
   default_if_zero(c.userspace.udp_timeout, d.userspace.udp_timeout);
   default_if_zero(c.userspace.drain_timeout, d.userspace.drain_timeout);

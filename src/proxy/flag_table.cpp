@@ -358,6 +358,11 @@ std::vector<Flag> config_flags() {
       {.name = "udp-timeout",
        .set = FAIRLEAD_FIELD(userspace.udp_timeout),
        .note = "is of kube-proxy before 1.26; use --userspace-udp-timeout"},
+      {.name = "userspace-way-in",
+       .set = FAIRLEAD_FIELD(userspace.way_in),
+       .help =
+           "mode userspace: rules (default; nftables redirects), or addresses (the node has the "
+           "services' addresses, no packet filter is needed)"},
       {.name = "userspace-choice",
        .set = FAIRLEAD_FIELD(userspace.choice),
        .help = "mode userspace: roundRobin (default), leastConnections or randomOfTwo"},

@@ -5,6 +5,7 @@
 #include "proxy/modes/iptables/leftovers.hpp"
 #include "proxy/modes/ipvs/ipvs_mode.hpp"
 #include "proxy/modes/nftables/netlink_kernel.hpp"
+#include "proxy/modes/userspace/address_entrance.hpp"
 #include "proxy/modes/userspace/entry_rules.hpp"
 
 namespace fairlead::proxy {
@@ -43,6 +44,14 @@ Leftovers remove_leftovers(std::string_view mode, std::string_view variant) {
   note("nftables ", nftables::delete_tables(tables_but(mode)));
   // Before IPVS: rules hold the sets that go with it.
   note("", iptables::remove_leftovers(in_use(mode), variant_of(variant)));
+  if (mode != "userspace") {
+    const auto removed = userspace::remove_device();
+    if (!removed) {
+      note("", removed.error());
+    } else if (*removed) {
+      out.removed.push_back(fmt::format("device {}", userspace::kDevice));
+    }
+  }
   if (mode != "ipvs") {
     const auto was_there = ipvs::remove_leftovers();
     if (!was_there) {

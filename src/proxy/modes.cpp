@@ -32,7 +32,9 @@ ipvs::Config ipvs_config(const Config& config, Purpose purpose) {
 
 userspace::Config userspace_config(const Config& config) {
   const std::string& choice = config.userspace.choice;
-  return {.choice = choice == "leastConnections" ? userspace::Choice::LeastConnections
+  return {.way_in = config.userspace.way_in == "addresses" ? userspace::WayIn::Places
+                                                           : userspace::WayIn::Rules,
+          .choice = choice == "leastConnections" ? userspace::Choice::LeastConnections
                     : choice == "randomOfTwo"    ? userspace::Choice::RandomOfTwo
                                                  : userspace::Choice::RoundRobin,
           .udp_idle = std::chrono::ceil<std::chrono::milliseconds>(config.userspace.udp_timeout),

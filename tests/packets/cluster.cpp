@@ -52,7 +52,11 @@ void set_mode(std::string_view name, proxy::Config& config) {
 
 // In the calling thread's network namespace.
 Result<std::unique_ptr<plan::Mode>> new_mode(const proxy::Config& config, std::string_view name) {
-  if (name == "userspace") return userspace::create({.drain = std::chrono::milliseconds(0)});
+  if (name.starts_with("userspace")) {
+    return userspace::create(
+        {.way_in = name.ends_with("addresses") ? userspace::WayIn::Places : userspace::WayIn::Rules,
+         .drain = std::chrono::milliseconds(0)});
+  }
   if (!name.starts_with("iptables-")) return proxy::make_mode(config);
   // Replies of `internet` to `outside` do not pass node1, which would call the rest of such a
   // connection invalid and, as kube-proxy does, drop it.

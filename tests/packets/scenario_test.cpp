@@ -25,8 +25,8 @@ using ::testing::Not;
 // Every mode runs every scenario. Where the kernel has no IPVS, mode ipvs runs in a virtual machine
 // (tests/vm).
 std::vector<std::string_view> modes_here() {
-  std::vector<std::string_view> out = {"nftables", "iptables-nft", "iptables-legacy",
-                                       "iptables-large", "userspace"};
+  std::vector<std::string_view> out = {"nftables",       "iptables-nft", "iptables-legacy",
+                                       "iptables-large", "userspace",    "userspace-addresses"};
   if (std::filesystem::exists("/proc/net/ip_vs")) out.emplace_back("ipvs");
   return out;
 }
@@ -73,7 +73,7 @@ std::vector<Case> all_cases() {
       add(IpFamily::V4, Programming::Deltas);
       add(IpFamily::V6, Programming::Deltas);
       // One family shows how a restart differs. In userspace mode connections end with the process.
-      if (mode != "userspace") add(IpFamily::V6, Programming::Restarts);
+      if (!mode.starts_with("userspace")) add(IpFamily::V6, Programming::Restarts);
     }
   }
   return cases;
@@ -210,13 +210,19 @@ void PacketScenario::compare_explanation(const Expectation& expectation, const I
   EXPECT_EQ(backends, expectation.backends) << "explain: " << plan::to_text(explanation);
 }
 
-// In mode ipvs a service's address is one of the node's: what is not the service's business there
-// is refused instead of going its way.
+// In mode ipvs, and in mode userspace without rules, a service's address is one of the node's: what
+// is not the service's business there is refused instead of going its way. Without rules, what a
+// service refuses it refuses to those as well whom its ranges exclude.
 Expect PacketScenario::expected_here(const Expectation& expectation) const {
-  if (GetParam().mode != "ipvs" || expectation.expect != Expect::Leaked) return expectation.expect;
+  const bool without_rules = GetParam().mode == "userspace-addresses";
+  if (GetParam().mode != "ipvs" && !without_rules) return expectation.expect;
   for (const auto& [key, service] : cluster_->plan().services) {
-    for (const plan::Frontend& frontend : service->frontends)
-      if (frontend.address == expectation.to.address) return Expect::Closed;
+    for (const plan::Frontend& frontend : service->frontends) {
+      if (frontend.address != expectation.to.address) continue;
+      if (expectation.expect == Expect::Leaked) return Expect::Closed;
+      const bool refuses = frontend.target == plan::Target::Reject && !frontend.short_circuit;
+      if (without_rules && refuses && expectation.expect == Expect::Dropped) return Expect::Closed;
+    }
   }
   return expectation.expect;
 }
@@ -225,8 +231,13 @@ Expect PacketScenario::expected_here(const Expectation& expectation) const {
 bool PacketScenario::judge(const Expectation& expectation, const Outcome& outcome) {
   const std::string got = outcome.to_string();
   switch (expected_here(expectation)) {
-    case Expect::Refused:
     case Expect::Closed:
+      // Sockets at every address hear of the node ports of localhost too.
+      if (GetParam().mode == "userspace-addresses" && expectation.to.address.is_loopback()) {
+        return outcome.fate != Fate::Answered;
+      }
+      [[fallthrough]];
+    case Expect::Refused:
       EXPECT_EQ(got, "refused");
       EXPECT_EQ(outcome.repeats, 0U) << "not refused at once";
       return got == "refused";
@@ -248,7 +259,7 @@ bool PacketScenario::judge(const Expectation& expectation, const Outcome& outcom
   const IpAddress at = rig().host(host).addresses.at(expectation.to.address.family()).front();
   // Userspace mode speaks to endpoints itself, whoever asked. In mode ipvs the node's own packets
   // always are masqueraded: their source would be the service.
-  const bool sees_node = backend->second || GetParam().mode == "userspace" ||
+  const bool sees_node = backend->second || GetParam().mode.starts_with("userspace") ||
                          (GetParam().mode == "ipvs" && expectation.from == "node1");
   const IpAddress seen = sees_node ? Rig::masquerade_address(at) : outcome.source;
   EXPECT_EQ(outcome.seen_source.to_string(), seen.to_string())

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <latch>
+#include <utility>
 
 #include "proxy/modes/userspace/loop.hpp"
 
@@ -54,6 +55,7 @@ Result<void> Forwarder::start() {
     loops_.push_back(std::make_unique<Loop>(
         std::move(loop), *budget_, budget_->limits().pipes / config_.loops, config_.udp_idle));
   }
+  if (config_.way_in == WayIn::Places) return {};
   for (const IpFamily family : config_.families) FAIRLEAD_CHECK(listen(family));
   return {};
 }
@@ -78,7 +80,8 @@ Result<void> Forwarder::listen(IpFamily family) {
       range.ports = *inherited;
       for (const TcpEntry& entry : entries_of(family, short_cut, *inherited)) {
         auto sockets = std::move(inherited_.tcp.at(entry));
-        FAIRLEAD_CHECK(add_sockets(sockets, family, SOCK_STREAM, loops_.size(), entry.port));
+        FAIRLEAD_CHECK(add_sockets(sockets, SOCK_STREAM, loops_.size(),
+                                   {.address = IpAddress::any(family), .port = entry.port}));
         range.sockets.push_back(std::move(sockets));
       }
     } else {
@@ -101,15 +104,18 @@ Result<void> Forwarder::listen(IpFamily family) {
 }
 
 // Those of the process before, and as many more as there are loops for.
-Result<std::vector<io::UniqueFd>> Forwarder::udp_sockets(const UdpEntry& entry) {
+Result<std::vector<io::UniqueFd>> Forwarder::udp_sockets(const UdpEntry& entry,
+                                                         const Filter& filter) {
   std::vector<io::UniqueFd> out;
-  Port port{};
+  SocketAddress at = entry.place.value_or(
+      SocketAddress{.address = IpAddress::any(entry.key.family), .port = Port{0}});
   if (auto inherited = inherited_.udp.extract(entry); !inherited.empty()) {
     out = std::move(inherited.mapped());
+    for (const io::UniqueFd& socket : out) attach_filter(socket.get(), filter);
     FAIRLEAD_TRY(given, port_of(out.front()));
-    port = given;
+    at.port = given;
   }
-  FAIRLEAD_CHECK(add_sockets(out, entry.key.family, SOCK_DGRAM, loops_.size(), port));
+  FAIRLEAD_CHECK(add_sockets(out, SOCK_DGRAM, loops_.size(), at, filter));
   if (!budget_->take_files(out.size())) {
     return make_error(ErrorCode::Exhausted, "no files are left for the UDP sockets of {}",
                       entry.key.service_port.to_string());
@@ -117,36 +123,28 @@ Result<std::vector<io::UniqueFd>> Forwarder::udp_sockets(const UdpEntry& entry) 
   return out;
 }
 
-Result<void> Forwarder::open_udp(const std::shared_ptr<Service>& service) {
-  const plan::ServicePlanPtr plan = service->plan();
-  for (const UdpEntry& entry : udp_entries(*plan)) {
-    if (udp_ports_.contains(entry)) continue;
-    FAIRLEAD_TRY(sockets, udp_sockets(entry));
-    FAIRLEAD_TRY(port, port_of(sockets.front()));
-    udp_ports_.emplace(entry, UdpSockets{.port = port, .count = sockets.size()});
-    on_all_loops([&](Loop& loop, std::size_t i) {
-      for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
-        receive_destinations(sockets[n].get(), entry.key.family);
-        loop.open_udp(entry, std::move(sockets[n]), service);
-      }
-    });
-  }
-  return {};
+Result<Port> Forwarder::open_udp(const UdpEntry& entry, const Way& way, const Filter& filter) {
+  FAIRLEAD_TRY(sockets, udp_sockets(entry, filter));
+  FAIRLEAD_TRY(port, port_of(sockets.front()));
+  udp_ports_.emplace(entry, UdpSockets{.port = port, .count = sockets.size()});
+  const std::shared_ptr<Service>& service = services_.at(entry.key);
+  on_all_loops([&](Loop& loop, std::size_t i) {
+    for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
+      receive_destinations(sockets[n].get(), entry.key.family);
+      loop.open_udp(entry, way, std::move(sockets[n]), service);
+    }
+  });
+  return port;
 }
 
-void Forwarder::close_udp(const plan::PlanKey& key, const std::vector<UdpEntry>& kept) {
-  for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
-    const UdpEntry entry{.key = key, .pool = pool};
-    if (std::ranges::find(kept, entry) != kept.end()) continue;
-    const auto sockets = udp_ports_.extract(entry);
-    if (sockets.empty()) continue;
-    on_all_loops([&entry](Loop& loop, std::size_t) { loop.close_udp(entry); });
-    budget_->give_files(sockets.mapped().count);
-  }
+void Forwarder::close_udp(const UdpEntry& entry) {
+  const auto sockets = udp_ports_.extract(entry);
+  if (sockets.empty()) return;
+  on_all_loops([&entry](Loop& loop, std::size_t) { loop.close_udp(entry); });
+  budget_->give_files(sockets.mapped().count);
 }
 
 Result<void> Forwarder::apply(const std::vector<plan::ServiceChange>& changes) {
-  // All erasures come before all insertions: a place may pass from one service to another.
   for (const plan::ServiceChange& change : changes) {
     if (change.after) {
       auto& service = services_[change.after->key];
@@ -161,27 +159,149 @@ Result<void> Forwarder::apply(const std::vector<plan::ServiceChange>& changes) {
   }
   on_all_loops([this, &changes](Loop& loop, std::size_t) {
     for (const plan::ServiceChange& change : changes) {
-      if (change.before && change.before->key.service_port.protocol == Protocol::Tcp) {
-        loop.set_routes(change.before.get(), nullptr);
-      }
+      if (change.before) loop.forget_routes(*change.before);
     }
     for (const plan::ServiceChange& change : changes) {
       if (!change.after) continue;
-      if (change.after->key.service_port.protocol == Protocol::Tcp) {
-        loop.set_routes(nullptr, services_.at(change.after->key));
-      } else {
-        loop.review_udp(change.after->key);
-      }
+      loop.set_routes(services_.at(change.after->key));
+      loop.review_udp(change.after->key);
     }
   });
+  if (config_.way_in == WayIn::Places) {
+    bind_places(changes);
+    return {};
+  }
+  return open_redirected(changes);
+}
+
+// ---- The way in by rules: UDP sockets of each service port
+
+Result<void> Forwarder::open_redirected(const std::vector<plan::ServiceChange>& changes) {
   for (const plan::ServiceChange& change : changes) {
     const plan::PlanKey& key = change.after ? change.after->key : change.before->key;
     if (key.service_port.protocol != Protocol::Udp) continue;
-    close_udp(key, change.after ? udp_entries(*change.after) : std::vector<UdpEntry>{});
-    if (change.after) FAIRLEAD_CHECK(open_udp(services_.at(key)));
+    const auto wanted = change.after ? udp_entries(*change.after) : std::vector<UdpEntry>{};
+    for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
+      const UdpEntry entry{.key = key, .pool = pool};
+      if (std::ranges::find(wanted, entry) == wanted.end()) close_udp(entry);
+    }
+    for (const UdpEntry& entry : wanted) {
+      if (!udp_ports_.contains(entry)) FAIRLEAD_CHECK(open_udp(entry, {.pool = entry.pool}, {}));
+    }
   }
   return {};
 }
+
+// ---- The way in without rules: sockets at each place
+
+namespace {
+
+TcpEntry tcp_entry(const SocketAddress& at) {
+  return {.family = at.address.family(), .port = at.port, .address = at.address};
+}
+
+UdpEntry udp_entry(const plan::PlanKey& key, const SocketAddress& at) {
+  return {.key = key, .place = at};
+}
+
+std::string place_text(const plan::PlanKey& key, const SocketAddress& at) {
+  return fmt::format("{}/{}", at, key.service_port.protocol);
+}
+
+}  // namespace
+
+void Forwarder::set_nodes(const std::map<IpFamily, plan::NodePlan>& nodes) {
+  if (config_.way_in != WayIn::Places) return;
+  nodes_ = nodes;
+  Localities localities;
+  for (const auto& [family, node] : nodes) {
+    localities.emplace(family, std::make_shared<const Locality>(node.detector));
+  }
+  on_all_loops([&localities](Loop& loop, std::size_t) { loop.set_localities(localities); });
+}
+
+// What goes is closed before others are bound: a place may pass from one service to another.
+void Forwarder::bind_places(const std::vector<plan::ServiceChange>& changes) {
+  std::map<plan::PlanKey, std::map<SocketAddress, Treatment>> wanted =
+      std::exchange(unbound_places_, {});
+  unbound_.clear();
+  for (const plan::ServiceChange& change : changes) {
+    const plan::PlanKey& key = change.after ? change.after->key : change.before->key;
+    wanted.erase(key);
+    auto places = change.after ? places_of(*change.after, nodes_[key.family])
+                               : std::map<SocketAddress, Treatment>{};
+    auto& open = places_[key];
+    for (auto it = open.begin(); it != open.end();) {
+      const auto next = std::next(it);
+      if (const auto stays = places.find(it->first); stays == places.end()) {
+        close_place(key, it->first);
+      } else if (stays->second == it->second) {
+        places.erase(stays);
+      }
+      it = next;
+    }
+    if (!places.empty()) wanted[key] = std::move(places);
+  }
+  for (const auto& [key, places] : wanted) {
+    for (const auto& [at, treatment] : places) {
+      const auto done = open_place(key, at, treatment);
+      if (done) continue;
+      unbound_places_[key].emplace(at, treatment);
+      unbound_.emplace(place_text(key, at), done.error());
+    }
+  }
+}
+
+Result<void> Forwarder::open_place(const plan::PlanKey& key, const SocketAddress& at,
+                                   const Treatment& treatment) {
+  FAIRLEAD_TRY(filter, filter_of(treatment, key.family));
+  auto& open = places_[key];
+  if (key.service_port.protocol == Protocol::Udp) {
+    if (open.contains(at)) close_place(key, at);  // treated otherwise from now on
+    FAIRLEAD_CHECK(open_udp(udp_entry(key, at), treatment.way, filter));
+  } else {
+    // The routes tell whose a connection is: sockets pass from service to service as they are.
+    if (tcp_owners_.contains(at)) {
+      on_all_loops([&](Loop& loop, std::size_t) { loop.set_filter(tcp_entry(at), filter); });
+    } else {
+      FAIRLEAD_CHECK(listen_at(tcp_entry(at), filter));
+    }
+    tcp_owners_.insert_or_assign(at, key);
+  }
+  open.insert_or_assign(at, treatment);
+  return {};
+}
+
+Result<void> Forwarder::listen_at(const TcpEntry& entry, const Filter& filter) {
+  std::vector<io::UniqueFd> sockets;
+  if (auto inherited = inherited_.tcp.extract(entry); !inherited.empty()) {
+    sockets = std::move(inherited.mapped());
+  }
+  for (const io::UniqueFd& socket : sockets) attach_filter(socket.get(), filter);
+  FAIRLEAD_CHECK(add_sockets(sockets, SOCK_STREAM, loops_.size(),
+                             {.address = *entry.address, .port = entry.port}, filter));
+  if (!budget_->take_files(loops_.size())) {
+    return make_error(ErrorCode::Exhausted, "no files are left for the sockets at {}:{}",
+                      *entry.address, number(entry.port));
+  }
+  on_all_loops([&](Loop& loop, std::size_t i) {
+    for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
+      loop.accept_at(std::move(sockets[n]), entry);
+    }
+  });
+  return {};
+}
+
+void Forwarder::close_place(const plan::PlanKey& key, const SocketAddress& at) {
+  places_[key].erase(at);
+  if (key.service_port.protocol == Protocol::Udp) return close_udp(udp_entry(key, at));
+  if (tcp_owners_.at(at) != key) return;  // another service's by now
+  tcp_owners_.erase(at);
+  on_all_loops([&](Loop& loop, std::size_t) { loop.close_tcp(tcp_entry(at)); });
+  budget_->give_files(loops_.size());
+}
+
+// ----
 
 std::optional<Port> Forwarder::udp_port(const UdpEntry& entry) const {
   const auto found = udp_ports_.find(entry);
@@ -220,6 +340,14 @@ Sockets Forwarder::copies() {
     merge(out.tcp, part.tcp);
     merge(out.udp, part.udp);
   }
+  return out;
+}
+
+std::set<IpAddress> Forwarder::addresses_in_use() {
+  std::vector<std::set<IpAddress>> parts(loops_.size());
+  on_all_loops([&parts](Loop& loop, std::size_t i) { parts[i] = loop.addresses_in_use(); });
+  std::set<IpAddress> out;
+  for (std::set<IpAddress>& part : parts) out.merge(part);
   return out;
 }
 

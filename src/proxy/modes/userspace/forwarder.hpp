@@ -15,10 +15,12 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
 #include "proxy/modes/userspace/budget.hpp"
+#include "proxy/modes/userspace/places.hpp"
 #include "proxy/modes/userspace/service.hpp"
 #include "proxy/modes/userspace/sockets.hpp"
 
@@ -26,7 +28,14 @@ namespace fairlead::userspace {
 
 class Loop;
 
+// What brings connections and datagrams to the forwarder's sockets.
+enum class WayIn : std::uint8_t {
+  Rules,   // they are redirected
+  Places,  // the sockets are where the clients want to go: the frontends' addresses and ports
+};
+
 struct ForwarderConfig {
+  WayIn way_in = WayIn::Rules;
   unsigned loops = 0;  // 0 = one a CPU we may run on
   Choice choice = Choice::RoundRobin;
   std::size_t most_connections = 0;  // above it new ones are refused; 0 = what descriptors allow
@@ -53,14 +62,20 @@ class Forwarder {
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
 
+  // For WayIn::Places, before apply(). What is there already changes only with its service.
+  void set_nodes(const std::map<IpFamily, plan::NodePlan>& nodes);
   // Changes, as of plan::diff. An error leaves the services named before it changed.
   Result<void> apply(const std::vector<plan::ServiceChange>& changes);
+  // Places that are somebody else's: where, and why. They are tried again with each apply().
+  const std::map<std::string, Error>& unbound() const { return unbound_; }
 
   TcpPorts tcp_ports(IpFamily family) const { return tcp_ports_.at(family); }
   std::optional<Port> udp_port(const UdpEntry& entry) const;
 
   const Budget& budget() const { return *budget_; }
   std::vector<ServiceTotals> totals() const;
+  // That clients of connections went to.
+  std::set<IpAddress> addresses_in_use();
   // For another process; taking from them goes on.
   Sockets copies();
   // Nothing new is taken from the sockets from now on; what has begun goes on.
@@ -73,9 +88,15 @@ class Forwarder {
   Result<void> start();
   Result<void> listen(IpFamily family);
   std::optional<PortRange> inherited_range(IpFamily family, bool short_cut) const;
-  Result<std::vector<io::UniqueFd>> udp_sockets(const UdpEntry& entry);
-  Result<void> open_udp(const std::shared_ptr<Service>& service);
-  void close_udp(const plan::PlanKey& key, const std::vector<UdpEntry>& kept);
+  Result<std::vector<io::UniqueFd>> udp_sockets(const UdpEntry& entry, const Filter& filter);
+  Result<Port> open_udp(const UdpEntry& entry, const Way& way, const Filter& filter);
+  Result<void> open_redirected(const std::vector<plan::ServiceChange>& changes);
+  void bind_places(const std::vector<plan::ServiceChange>& changes);
+  Result<void> listen_at(const TcpEntry& entry, const Filter& filter);
+  Result<void> open_place(const plan::PlanKey& key, const SocketAddress& at,
+                          const Treatment& treatment);
+  void close_place(const plan::PlanKey& key, const SocketAddress& at);
+  void close_udp(const UdpEntry& entry);
   template <class Work>
   void on_all_loops(Work work);
 
@@ -90,6 +111,11 @@ class Forwarder {
   };
   std::map<UdpEntry, UdpSockets> udp_ports_;
   std::map<plan::PlanKey, std::shared_ptr<Service>> services_;
+  std::map<IpFamily, plan::NodePlan> nodes_;
+  std::map<plan::PlanKey, std::map<SocketAddress, Treatment>> places_;  // that are open
+  std::map<SocketAddress, plan::PlanKey> tcp_owners_;                   // of open places
+  std::map<plan::PlanKey, std::map<SocketAddress, Treatment>> unbound_places_;
+  std::map<std::string, Error> unbound_;
 };
 
 }  // namespace fairlead::userspace

@@ -111,16 +111,19 @@ Result<Message> receive_message(const io::UniqueFd& from) {
 
 std::string_view family_text(IpFamily family) { return family == IpFamily::V4 ? "4" : "6"; }
 
+// "-" where there is no place.
 std::string text_of(const TcpEntry& entry) {
-  return fmt::format("tcp {} {} {}", family_text(entry.family), entry.short_cut ? "short" : "pool",
-                     number(entry.port));
+  return fmt::format("tcp {} {} {} {}", family_text(entry.family),
+                     entry.short_cut ? "short" : "pool", number(entry.port),
+                     entry.address ? entry.address->to_string() : "-");
 }
 
 std::string text_of(const UdpEntry& entry) {
   const plan::ServicePortName& port = entry.key.service_port;
-  return fmt::format("udp {} {} {} {} {}", family_text(entry.key.family),
-                     entry.pool == PoolKind::Cluster ? "cluster" : "local", port.namespace_,
-                     port.name, port.port);
+  return fmt::format("udp {} {} {} {} {} {}", family_text(entry.key.family),
+                     entry.pool == PoolKind::Cluster ? "cluster" : "local",
+                     entry.place ? entry.place->to_string() : "-", port.namespace_, port.name,
+                     port.port);
 }
 
 std::vector<std::string> words_of(std::string_view text) {
@@ -133,24 +136,45 @@ std::vector<std::string> words_of(std::string_view text) {
   }
 }
 
+std::optional<TcpEntry> tcp_entry_of(const std::vector<std::string>& words) {
+  if (words.size() != 5) return std::nullopt;
+  const auto port = parse_port(words[3]);
+  if (!port) return std::nullopt;
+  TcpEntry out{.family = words[1] == "4" ? IpFamily::V4 : IpFamily::V6,
+               .short_cut = words[2] == "short",
+               .port = *port};
+  if (words[4] == "-") return out;
+  const auto address = IpAddress::parse(words[4]);
+  if (!address) return std::nullopt;
+  out.address = *address;
+  return out;
+}
+
+std::optional<UdpEntry> udp_entry_of(const std::vector<std::string>& words) {
+  if (words.size() != 7) return std::nullopt;
+  UdpEntry out{.key = {.service_port = {.namespace_ = words[4],
+                                        .name = words[5],
+                                        .port = words[6],
+                                        .protocol = Protocol::Udp},
+                       .family = words[1] == "4" ? IpFamily::V4 : IpFamily::V6},
+               .pool = words[2] == "cluster" ? PoolKind::Cluster : PoolKind::Local};
+  if (words[3] == "-") return out;
+  const auto place = SocketAddress::parse(words[3]);
+  if (!place) return std::nullopt;
+  out.place = *place;
+  return out;
+}
+
 // What is not understood is closed: the newer process makes its own.
 void sort_in(Message message, Sockets& out) {
   const std::vector<std::string> words = words_of(message.text);
-  if (words.size() < 4 || !message.socket) return;
-  const IpFamily family = words[1] == "4" ? IpFamily::V4 : IpFamily::V6;
+  if (!message.socket) return;
   if (words[0] == "tcp") {
-    if (const auto port = parse_port(words[3])) {
-      out.tcp[{.family = family, .short_cut = words[2] == "short", .port = *port}].push_back(
-          std::move(message.socket));
-    }
-  } else if (words[0] == "udp" && words.size() == 6) {
-    const UdpEntry entry{.key = {.service_port = {.namespace_ = words[3],
-                                                  .name = words[4],
-                                                  .port = words[5],
-                                                  .protocol = Protocol::Udp},
-                                 .family = family},
-                         .pool = words[2] == "cluster" ? PoolKind::Cluster : PoolKind::Local};
-    out.udp[entry].push_back(std::move(message.socket));
+    if (const auto entry = tcp_entry_of(words))
+      out.tcp[*entry].push_back(std::move(message.socket));
+  } else if (words[0] == "udp") {
+    if (const auto entry = udp_entry_of(words))
+      out.udp[*entry].push_back(std::move(message.socket));
   }
 }
 

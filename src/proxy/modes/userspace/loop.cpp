@@ -90,20 +90,40 @@ Loop::~Loop() {
 }
 
 void Loop::accept_at(io::UniqueFd socket, const TcpEntry& entry) {
-  acceptors_.push_back(std::make_unique<Acceptor>(*this, std::move(socket), entry));
-  if (begun_) acceptors_.back()->start();
+  auto& acceptors = acceptors_[entry];
+  acceptors.push_back(std::make_unique<Acceptor>(*this, std::move(socket), entry));
+  if (begun_) acceptors.back()->start();
+}
+
+void Loop::close_tcp(const TcpEntry& entry) {
+  const auto node = acceptors_.extract(entry);
+  if (node.empty()) return;
+  for (auto& acceptor : node.mapped()) {
+    acceptor->end();
+    loop_->let_go(std::move(acceptor));
+  }
+}
+
+void Loop::set_filter(const TcpEntry& entry, const Filter& filter) {
+  const auto found = acceptors_.find(entry);
+  if (found == acceptors_.end()) return;
+  for (const auto& acceptor : found->second) attach_filter(acceptor->socket().get(), filter);
 }
 
 void Loop::begin() {
   begun_ = true;
-  for (auto& acceptor : acceptors_) acceptor->start();
+  for (auto& [entry, acceptors] : acceptors_) {
+    for (auto& acceptor : acceptors) acceptor->start();
+  }
   for (auto& [entry, listeners] : udp_) {
     for (auto& listener : listeners) static_cast<void>(listener->start());
   }
 }
 
 void Loop::let_go() {
-  for (auto& acceptor : acceptors_) acceptor->end();
+  for (auto& [entry, acceptors] : acceptors_) {
+    for (auto& acceptor : acceptors) acceptor->end();
+  }
   for (auto& [entry, listeners] : udp_) {
     for (auto& listener : listeners) listener->take_no_more();
   }
@@ -112,9 +132,9 @@ void Loop::let_go() {
 Sockets Loop::copies() const {
   const auto copy = [](int fd) { return io::UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
   Sockets out;
-  for (const auto& acceptor : acceptors_) {
-    if (acceptor->socket()) {
-      out.tcp[acceptor->entry()].push_back(copy(acceptor->socket().get()));
+  for (const auto& [entry, acceptors] : acceptors_) {
+    for (const auto& acceptor : acceptors) {
+      if (acceptor->socket()) out.tcp[entry].push_back(copy(acceptor->socket().get()));
     }
   }
   for (const auto& [entry, listeners] : udp_) {
@@ -123,22 +143,38 @@ Sockets Loop::copies() const {
   return out;
 }
 
-const Loop::Route* Loop::find(const SocketAddress& destination) const {
+std::set<IpAddress> Loop::addresses_in_use() const {
+  std::set<IpAddress> out;
+  for (const auto& relay : relays_.relays) out.insert(relay->destination().address);
+  return out;
+}
+
+const Loop::Route* Loop::find(const SocketAddress& destination, bool of_place) const {
   auto found = routes_.find(destination);
   if (found == routes_.end()) {  // a node port
-    found = routes_.find(
-        {.address = IpAddress::any(destination.address.family()), .port = destination.port});
+    // A socket at every address hears of those that are not for node ports as well.
+    const IpAddress& address = destination.address;
+    if (of_place && (address.is_loopback() || own_addresses_.contains(address))) return nullptr;
+    found = routes_.find({.address = IpAddress::any(address.family()), .port = destination.port});
   }
   return found == routes_.end() ? nullptr : &found->second;
 }
 
+std::optional<PoolKind> Loop::pool_for(const Way& way, const IpAddress& client) const {
+  if (!way.short_circuit) return way.pool;
+  const auto locality = localities_.find(client.family());
+  const bool local = locality != localities_.end() && locality->second->is_local(client);
+  return local ? PoolKind::Cluster : way.pool;
+}
+
 void Loop::take(io::UniqueFd client, const TcpEntry& entry, const SocketAddress& peer) {
   const auto destination = destination_of(client.get(), entry.family);
-  const Route* route = destination ? find(*destination) : nullptr;
+  const Route* route = destination ? find(*destination, entry.address.has_value()) : nullptr;
   // Withdrawn a moment ago, or somebody who found our port.
-  if (route == nullptr || (!entry.short_cut && !route->pool)) {
-    return reset_connection(std::move(client));
-  }
+  if (route == nullptr) return reset_connection(std::move(client));
+  const auto pool =
+      entry.short_cut ? std::optional(PoolKind::Cluster) : pool_for(route->way, peer.address);
+  if (!pool) return reset_connection(std::move(client));
   if (!relays_.budget.take_connection()) {
     route->service->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return reset_connection(std::move(client));
@@ -147,34 +183,44 @@ void Loop::take(io::UniqueFd client, const TcpEntry& entry, const SocketAddress&
                          .client_address = peer,
                          .destination = *destination,
                          .service = route->service,
-                         .pool = entry.short_cut ? PoolKind::Cluster : *route->pool});
+                         .pool = *pool});
 }
 
-void Loop::set_routes(const plan::ServicePlan* before, const std::shared_ptr<Service>& after) {
-  const auto place = [](const plan::Frontend& frontend) {
-    return SocketAddress{.address = frontend.address, .port = frontend.port};
-  };
-  if (before != nullptr) {
-    for (const plan::Frontend& frontend : before->frontends) {
-      const auto found = routes_.find(place(frontend));
-      // It may be another service's by now.
-      if (found != routes_.end() && found->second.service->plan()->key == before->key) {
-        routes_.erase(found);
-      }
+void Loop::forget_routes(const plan::ServicePlan& plan) {
+  for (const plan::Frontend& frontend : plan.frontends) {
+    const auto own = own_addresses_.find(frontend.address);
+    if (own != own_addresses_.end() && --own->second == 0) own_addresses_.erase(own);
+    const auto found = routes_.find({.address = frontend.address, .port = frontend.port});
+    // It may be another service's by now.
+    if (found != routes_.end() && found->second.service->plan()->key == plan.key) {
+      routes_.erase(found);
     }
   }
-  if (after == nullptr) return;
-  const plan::ServicePlanPtr plan = after->plan();
+}
+
+void Loop::set_routes(const std::shared_ptr<Service>& service) {
+  const plan::ServicePlanPtr plan = service->plan();
   for (const plan::Frontend& frontend : plan->frontends) {
-    routes_.insert_or_assign(place(frontend), Route{.service = after, .pool = pool_of(frontend)});
+    ++own_addresses_[frontend.address];
+    if (plan->key.service_port.protocol != Protocol::Tcp) continue;
+    routes_.insert_or_assign({.address = frontend.address, .port = frontend.port},
+                             Route{.service = service, .way = way_of(frontend)});
   }
 }
 
-void Loop::open_udp(const UdpEntry& entry, io::UniqueFd socket, std::shared_ptr<Service> service) {
+void Loop::open_udp(const UdpEntry& entry, const Way& way, io::UniqueFd socket,
+                    std::shared_ptr<Service> service) {
   const UdpContext context{
       .loop = *loop_, .room = room_, .budget = relays_.budget, .idle = udp_idle_};
-  auto listener =
-      std::make_unique<UdpListener>(context, std::move(socket), std::move(service), entry.pool);
+  const bool everywhere = entry.place && entry.place->address.is_unspecified();
+  // By value: a listener lives no longer than this loop.
+  auto choose = [this, way, everywhere](const IpAddress& client,
+                                        const IpAddress& local) -> std::optional<PoolKind> {
+    if (everywhere && (local.is_loopback() || own_addresses_.contains(local))) return std::nullopt;
+    return pool_for(way, client);
+  };
+  auto listener = std::make_unique<UdpListener>(context, std::move(socket), std::move(service),
+                                                std::move(choose));
   if (begun_ && !listener->start()) return;
   udp_[entry].push_back(std::move(listener));
 }
@@ -189,10 +235,8 @@ void Loop::close_udp(const UdpEntry& entry) {
 }
 
 void Loop::review_udp(const plan::PlanKey& key) {
-  for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
-    const auto found = udp_.find({.key = key, .pool = pool});
-    if (found == udp_.end()) continue;
-    for (auto& listener : found->second) listener->review();
+  for (auto it = udp_.lower_bound({.key = key}); it != udp_.end() && it->first.key == key; ++it) {
+    for (auto& listener : it->second) listener->review();
   }
 }
 

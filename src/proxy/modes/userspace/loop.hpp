@@ -8,15 +8,21 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <set>
 #include <thread>
 #include <unordered_map>
 
 #include "proxy/modes/userspace/event_loop.hpp"
+#include "proxy/modes/userspace/locality.hpp"
+#include "proxy/modes/userspace/places.hpp"
 #include "proxy/modes/userspace/relay.hpp"
 #include "proxy/modes/userspace/sockets.hpp"
 #include "proxy/modes/userspace/udp_listener.hpp"
 
 namespace fairlead::userspace {
+
+// Of each family; empty where rules have told already.
+using Localities = std::map<IpFamily, std::shared_ptr<const Locality>>;
 
 class Loop {
  public:
@@ -32,8 +38,16 @@ class Loop {
   void begin();
   void let_go();
   Sockets copies() const;
-  void set_routes(const plan::ServicePlan* before, const std::shared_ptr<Service>& after);
-  void open_udp(const UdpEntry& entry, io::UniqueFd socket, std::shared_ptr<Service> service);
+  std::set<IpAddress> addresses_in_use() const;  // by connections
+  // Of sockets bound to places: others than those let go of the loop, and another filter.
+  void close_tcp(const TcpEntry& entry);
+  void set_filter(const TcpEntry& entry, const Filter& filter);
+  void set_localities(Localities localities) { localities_ = std::move(localities); }
+  // All that go are forgotten before others are set: a place may pass from one to another.
+  void forget_routes(const plan::ServicePlan& plan);
+  void set_routes(const std::shared_ptr<Service>& service);
+  void open_udp(const UdpEntry& entry, const Way& way, io::UniqueFd socket,
+                std::shared_ptr<Service> service);
   void close_udp(const UdpEntry& entry);
   void review_udp(const plan::PlanKey& key);
 
@@ -41,14 +55,15 @@ class Loop {
   class Acceptor;
   struct Route {
     std::shared_ptr<Service> service;
-    std::optional<PoolKind> pool;
+    Way way;
   };
   struct PlaceHash {
     std::size_t operator()(const SocketAddress& a) const noexcept {
       return std::hash<IpAddress>{}(a.address) * 31 + number(a.port);
     }
   };
-  const Route* find(const SocketAddress& destination) const;
+  const Route* find(const SocketAddress& destination, bool of_place) const;
+  std::optional<PoolKind> pool_for(const Way& way, const IpAddress& client) const;
   void take(io::UniqueFd client, const TcpEntry& entry, const SocketAddress& peer);
 
   std::unique_ptr<EventLoop> loop_;
@@ -56,7 +71,10 @@ class Loop {
   DatagramRoom room_;
   std::chrono::milliseconds udp_idle_;
   std::unordered_map<SocketAddress, Route, PlaceHash> routes_;  // of TCP
-  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::map<TcpEntry, std::vector<std::unique_ptr<Acceptor>>> acceptors_;
+  std::unordered_map<IpAddress, std::size_t>
+      own_addresses_;  // of services, with how many frontends
+  Localities localities_;
   std::map<UdpEntry, std::vector<std::unique_ptr<UdpListener>>> udp_;
   bool begun_ = false;
   std::thread thread_;  // last: runs only while all of the above is there

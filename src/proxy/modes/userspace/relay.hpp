@@ -46,6 +46,7 @@ class Relay final : public Watched {
   ~Relay() override;
   void ready(Event event) override;
   void resume() override;
+  const SocketAddress& destination() const { return request_.destination; }
 
  private:
   enum class State : std::uint8_t { Dialing, Relaying, Over };

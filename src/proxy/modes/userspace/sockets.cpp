@@ -14,20 +14,20 @@ namespace {
 
 constexpr int kBacklog = 4096;
 
-// A socket at any address, at `port` (0: any free one), that shares its port with those of the
-// other loops.
-Result<io::UniqueFd> shared_socket(IpFamily family, int type, Port port) {
-  const SocketAddress any{.address = IpAddress::any(family), .port = port};
-  const io::KernelAddress address = io::to_kernel(any);
+// A socket that shares its place with those of the other loops.
+Result<io::UniqueFd> shared_socket(int type, const SocketAddress& at, const Filter& filter = {}) {
+  const io::KernelAddress address = io::to_kernel(at);
   io::UniqueFd out(socket(address.storage.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!out) return errno_error(errno, "make a socket");
   const int yes = 1;
   setsockopt(out.get(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes);
+  setsockopt(out.get(), SOL_IP, IP_FREEBIND, &yes, sizeof yes);
   // Connections that are accepted inherit it.
   if (type == SOCK_STREAM) setsockopt(out.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-  if (family == IpFamily::V6) setsockopt(out.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
+  if (!at.address.is_v4()) setsockopt(out.get(), IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
+  if (!filter.empty()) attach_filter(out.get(), filter);
   if (bind(out.get(), address.get(), address.size) != 0) {
-    return errno_error(errno, fmt::format("bind {}", any));
+    return errno_error(errno, fmt::format("bind {}", at));
   }
   return out;
 }
@@ -35,7 +35,8 @@ Result<io::UniqueFd> shared_socket(IpFamily family, int type, Port port) {
 Result<SharedRange> range_at(IpFamily family, std::size_t count, Port first) {
   SharedRange out{.sockets = {}, .ports = {.first = first}};
   for (const TcpEntry& entry : entries_of(family, false, out.ports)) {
-    FAIRLEAD_CHECK(add_sockets(out.sockets.emplace_back(), family, SOCK_STREAM, count, entry.port));
+    FAIRLEAD_CHECK(add_sockets(out.sockets.emplace_back(), SOCK_STREAM, count,
+                               {.address = IpAddress::any(family), .port = entry.port}));
   }
   return out;
 }
@@ -75,20 +76,31 @@ Result<Port> port_of(const io::UniqueFd& socket) {
   return bound.port;
 }
 
-Result<void> add_sockets(std::vector<io::UniqueFd>& sockets, IpFamily family, int type,
-                         std::size_t count, Port port) {
+Result<void> add_sockets(std::vector<io::UniqueFd>& sockets, int type, std::size_t count,
+                         SocketAddress address, const Filter& filter) {
   while (sockets.size() < count) {
-    FAIRLEAD_TRY(socket, shared_socket(family, type, port));
+    FAIRLEAD_TRY(socket, shared_socket(type, address, filter));
     if (type == SOCK_STREAM && listen(socket.get(), kBacklog) != 0) {
-      return errno_error(errno, "listen");
+      return errno_error(errno, fmt::format("listen at {}", address));
     }
-    if (number(port) == 0) {
+    if (number(address.port) == 0) {
       FAIRLEAD_TRY(given, port_of(socket));
-      port = given;
+      address.port = given;
     }
     sockets.push_back(std::move(socket));
   }
   return {};
+}
+
+void attach_filter(int socket, const Filter& filter) {
+  if (filter.empty()) {
+    const int none = 0;
+    setsockopt(socket, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+    return;
+  }
+  Filter copy = filter;
+  const sock_fprog program{.len = static_cast<unsigned short>(copy.size()), .filter = copy.data()};
+  setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 std::vector<TcpEntry> entries_of(IpFamily family, bool short_cut, PortRange range) {
@@ -106,7 +118,8 @@ Result<SharedRange> fresh_range(IpFamily family, std::size_t count) {
   constexpr int kAttempts = 64;
   Error last;
   for (int i = 0; i < kAttempts; ++i) {
-    FAIRLEAD_TRY(free, shared_socket(family, SOCK_STREAM, {}));
+    FAIRLEAD_TRY(free,
+                 shared_socket(SOCK_STREAM, {.address = IpAddress::any(family), .port = Port{0}}));
     FAIRLEAD_TRY(first, port_of(free));
     if (number(first) > 65535 - PortRange::kPorts) continue;
     free.reset();

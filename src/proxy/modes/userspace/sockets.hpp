@@ -2,6 +2,8 @@
 // one for each loop (SO_REUSEPORT). Makes them; whom they belong to is the Forwarder's business.
 #pragma once
 
+#include <linux/filter.h>
+
 #include <map>
 #include <optional>
 #include <vector>
@@ -25,18 +27,21 @@ struct TcpPorts {
   PortRange pool, short_cut;
 };
 
-// Which connections a listening socket is for.
+// Which connections a listening socket is for: those that rules lead to it, or those of the place
+// it is bound to.
 struct TcpEntry {
   IpFamily family = IpFamily::V4;
   bool short_cut = false;
   Port port{};
+  std::optional<IpAddress> address{};  // of a place
   auto operator<=>(const TcpEntry&) const = default;
 };
 
-// Which sockets a frontend's datagrams are for.
+// Which sockets a service port's datagrams are for; likewise.
 struct UdpEntry {
   plan::PlanKey key;
   PoolKind pool = PoolKind::Cluster;
+  std::optional<SocketAddress> place{};
   auto operator<=>(const UdpEntry&) const = default;
 };
 
@@ -51,6 +56,12 @@ std::optional<PoolKind> pool_of(const plan::Frontend& frontend);
 // The UDP sockets a plan needs.
 std::vector<UdpEntry> udp_entries(const plan::ServicePlan& plan);
 
+// A classic BPF program that says how much of a packet a socket gets, 0 = it is dropped
+// (SO_ATTACH_FILTER, socket(7)). Of a listening socket it is asked about the first packet already.
+using Filter = std::vector<sock_filter>;
+// In place of a former one; an empty one lets everything through.
+void attach_filter(int socket, const Filter& filter);
+
 // Listening sockets at a range of ports.
 struct SharedRange {
   std::vector<std::vector<io::UniqueFd>> sockets;  // by port; as many as there are loops, or more
@@ -59,9 +70,10 @@ struct SharedRange {
 std::vector<TcpEntry> entries_of(IpFamily family, bool short_cut, PortRange range);
 // At every address, at ports that nobody has, `count` sockets at each.
 Result<SharedRange> fresh_range(IpFamily family, std::size_t count);
-// Adds to `sockets`, which are at `port` (0: any free one), until there are `count`.
-Result<void> add_sockets(std::vector<io::UniqueFd>& sockets, IpFamily family, int type,
-                         std::size_t count, Port port);
+// Adds to `sockets`, which are at `address`, until there are `count`. Port 0: any free one. The
+// address need not be the node's yet.
+Result<void> add_sockets(std::vector<io::UniqueFd>& sockets, int type, std::size_t count,
+                         SocketAddress address, const Filter& filter = {});
 Result<Port> port_of(const io::UniqueFd& socket);
 
 }  // namespace fairlead::userspace

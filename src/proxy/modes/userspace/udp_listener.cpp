@@ -151,8 +151,11 @@ class UdpListener::Flow final : public Watched {
 // ---- The listener
 
 UdpListener::UdpListener(UdpContext context, io::UniqueFd socket, std::shared_ptr<Service> service,
-                         PoolKind pool)
-    : context_(context), socket_(std::move(socket)), service_(std::move(service)), pool_(pool) {}
+                         Choose choose)
+    : context_(context),
+      socket_(std::move(socket)),
+      service_(std::move(service)),
+      choose_(std::move(choose)) {}
 
 UdpListener::~UdpListener() {
   if (sweep_) context_.loop.cancel(*sweep_);
@@ -192,7 +195,9 @@ UdpListener::Flow* UdpListener::flow_of(const SocketAddress& client, const IpAdd
   if (const auto found = by_client_.find(client); found != by_client_.end()) {
     return found->second->get();
   }
-  const auto backend = service_->choose(pool_, client.address, {}, context_.loop.now());
+  const auto pool = choose_(client.address, local);
+  if (!pool) return nullptr;
+  const auto backend = service_->choose(*pool, client.address, {}, context_.loop.now());
   if (!backend || !context_.budget.take_flow()) {
     service_->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return nullptr;

@@ -6,6 +6,7 @@
 // Loop thread only.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <unordered_map>
@@ -39,8 +40,11 @@ struct UdpContext {
 class UdpListener final : public Watched {
  public:
   // The socket is bound and delivers the addresses datagrams were sent to (receive_destinations).
+  // `choose`: which pool a client is led to that sent to the local address; nothing: none.
+  using Choose =
+      std::function<std::optional<PoolKind>(const IpAddress& client, const IpAddress& local)>;
   UdpListener(UdpContext context, io::UniqueFd socket, std::shared_ptr<Service> service,
-              PoolKind pool);
+              Choose choose);
   ~UdpListener() override;
   Result<void> start() { return context_.loop.watch(socket_.get(), *this); }
   // Flows there are go on. (Another process may have the socket: closing it would not be enough.)
@@ -67,7 +71,7 @@ class UdpListener final : public Watched {
   UdpContext context_;
   io::UniqueFd socket_;
   std::shared_ptr<Service> service_;
-  PoolKind pool_;
+  Choose choose_;
   Flows flows_;
   std::unordered_map<SocketAddress, Flows::iterator, ClientHash> by_client_;
   std::optional<EventLoop::Timer> sweep_;

@@ -7,84 +7,10 @@
 #include <chrono>
 
 #include "base/log.hpp"
-
-#include "io/process.hpp"
+#include "proxy/modes/userspace/address_entrance.hpp"
+#include "proxy/modes/userspace/rule_entrance.hpp"
 
 namespace fairlead::userspace {
-namespace {
-
-constexpr auto kToolTimeout = std::chrono::seconds(30);
-
-Result<std::string> run_nft(std::vector<std::string> arguments, std::string_view input = {}) {
-  arguments.insert(arguments.begin(), "nft");
-  auto output = io::run_blocking({.argv = std::move(arguments)}, input, kToolTimeout);
-  if (!output) return output.error().with_context("run nft");
-  if (output->status.ok()) return std::move(output->out);
-  const std::string why = output->err.substr(0, output->err.find('\n'));
-  if (why.find("Operation not permitted") != std::string::npos) {
-    return make_error(ErrorCode::Forbidden,
-                      "nft: {}; run as root, or give the process CAP_NET_ADMIN", why);
-  }
-  if (why.find("No such file or directory") != std::string::npos) {
-    return make_error(ErrorCode::NotFound, "nft: {}", why);
-  }
-  return make_error(ErrorCode::Internal, "nft: {}", why);
-}
-
-std::string element_lines(IpFamily family, const std::map<Element, std::size_t>& wanted) {
-  std::set<Element> all;
-  for (const auto& [element, count] : wanted) all.insert(element);
-  return change_text(family, {}, all);
-}
-
-Result<std::string> list_skeleton(IpFamily family) {
-  return run_nft({"-t", "list", "table", std::string(nft_family(family)), std::string(kTable)});
-}
-
-// The elements of a listing: between "elements = {" and "}" of each set or map.
-std::set<std::string> listed_elements(std::string_view listing) {
-  std::set<std::string> out;
-  std::string set;
-  bool inside = false;
-  std::string current;
-  const auto flush = [&] {
-    const auto first = current.find_first_not_of(" \t\n");
-    if (first != std::string::npos) {
-      const auto last = current.find_last_not_of(" \t\n");
-      out.insert(set + ": " + current.substr(first, last - first + 1));
-    }
-    current.clear();
-  };
-  while (!listing.empty()) {
-    if (!inside) {
-      const auto end = listing.find('\n');
-      std::string_view line = listing.substr(0, end);
-      const auto at = line.find("elements = {");
-      if (at != std::string_view::npos) {
-        inside = true;
-        listing.remove_prefix(at + std::string_view("elements = {").size());
-        continue;
-      }
-      line.remove_prefix(std::min(line.find_first_not_of('\t'), line.size()));
-      for (const std::string_view kind : {"map ", "set "}) {
-        if (line.starts_with(kind)) set = line.substr(4, line.find(' ', 4) - 4);
-      }
-      listing.remove_prefix(end == std::string_view::npos ? listing.size() : end + 1);
-      continue;
-    }
-    const char c = listing.front();
-    listing.remove_prefix(1);
-    if (c == ',' || c == '}') {
-      flush();
-      inside = c == ',';
-    } else {
-      current += c;
-    }
-  }
-  return out;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
   FAIRLEAD_TRY(mode, UserspaceMode::create(config));
@@ -92,13 +18,25 @@ Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
 }
 
 Result<std::unique_ptr<UserspaceMode>> UserspaceMode::create(const Config& config) {
-  FAIRLEAD_CHECK(run_nft({"list", "tables"}));
+  if (config.way_in == WayIn::Rules) FAIRLEAD_CHECK(RuleEntrance::try_it());
   FAIRLEAD_CHECK(limits_here(config.most_connections, config.most_flows));
   FAIRLEAD_TRY(loop, EventLoop::create());
   io::UniqueFd succeeded(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!succeeded) return errno_error(errno, "create eventfd");
   return std::unique_ptr<UserspaceMode>(new UserspaceMode(
       config, std::make_unique<HomeThread>(std::move(loop)), std::move(succeeded)));
+}
+
+UserspaceMode::UserspaceMode(const Config& config, std::unique_ptr<HomeThread> home,
+                             io::UniqueFd succeeded)
+    : config_(config), home_(std::move(home)), succeeded_(std::move(succeeded)) {
+  if (config.way_in == WayIn::Rules) {
+    const Ports& ports = *this;
+    entrance_ = std::make_unique<RuleEntrance>(ports);
+  } else {
+    entrance_ =
+        std::make_unique<AddressEntrance>([this] { return forwarder_->addresses_in_use(); });
+  }
 }
 
 UserspaceMode::~UserspaceMode() {
@@ -112,7 +50,8 @@ UserspaceMode::~UserspaceMode() {
 // on serving; then nothing comes between its last connection and our first.
 Result<plan::ApplyStats> UserspaceMode::begin(const plan::Plan& plan) {
   FAIRLEAD_TRY(predecessor, Predecessor::find());
-  FAIRLEAD_TRY(forwarder, Forwarder::create({.loops = config_.loops,
+  FAIRLEAD_TRY(forwarder, Forwarder::create({.way_in = config_.way_in,
+                                             .loops = config_.loops,
                                              .choice = config_.choice,
                                              .most_connections = config_.most_connections,
                                              .most_flows = config_.most_flows,
@@ -133,6 +72,7 @@ Result<plan::ApplyStats> UserspaceMode::begin(const plan::Plan& plan) {
   const Limits& limits = forwarder_->budget().limits();
   log::info("Forwarding in user space",
             {{"after", predecessor ? "another process, with its sockets" : "nobody"},
+             {"wayIn", config_.way_in == WayIn::Rules ? "rules" : "addresses"},
              {"threads", config_.loops == 0 ? "one a CPU" : std::to_string(config_.loops)},
              {"bytesMovedBy", "splice, small ones by copying"},
              {"mostConnections", limits.connections},
@@ -140,7 +80,18 @@ Result<plan::ApplyStats> UserspaceMode::begin(const plan::Plan& plan) {
              {"files", limits.files},
              {"mostMegabytes", most_memory(limits) / 1'000'000}});
   offer_handover();
+  if (const auto removed = remove_other_entrance(); !removed) {
+    log::warning("Cannot remove the other way in, if it is there", {{"err", removed.error()}});
+  }
   return stats;
+}
+
+// A process before this one may have been told of the other way.
+Result<void> UserspaceMode::remove_other_entrance() {
+  if (config_.way_in == WayIn::Rules) return AddressEntrance({}).remove();
+  const auto done = RuleEntrance(*this).remove();
+  if (!done && done.error().code != ErrorCode::NotFound) return done.error();
+  return {};  // no nft, no rules
 }
 
 void UserspaceMode::offer_handover() {
@@ -223,116 +174,48 @@ Result<plan::ApplyStats> UserspaceMode::change(const plan::Plan& plan,
                                                const plan::PlanDelta& delta) {
   if (!forwarder_ || !delta.nodes_changed.empty()) return replace(plan);
   FAIRLEAD_CHECK(may_change());
-  return change_elements(delta);
+  FAIRLEAD_CHECK(serve(delta.services));
+  auto stats = entrance_->change(delta);
+  if (stats) FAIRLEAD_CHECK(retire(delta.services));
+  say_what_is_unbound();
+  return stats;
 }
 
 Result<plan::ApplyStats> UserspaceMode::program(const plan::Plan& plan) {
   plan::Plan before{.nodes = {}, .services = served_};
   const plan::PlanDelta delta = plan::diff(before, plan);
+  forwarder_->set_nodes(plan.nodes);
   FAIRLEAD_CHECK(serve(delta.services));
-  programmed_.clear();
-  tables_.clear();
-  FAIRLEAD_TRY(stats, write_tables(plan));
+  FAIRLEAD_TRY(stats, entrance_->program(plan));
   FAIRLEAD_CHECK(retire(delta.services));
+  say_what_is_unbound();
   return stats;
 }
 
-Result<plan::ApplyStats> UserspaceMode::write_tables(const plan::Plan& plan) {
-  for (const auto& [key, service] : plan.services) {
-    auto elements = elements_of(*service, *this);
-    for (const Element& element : elements) ++tables_[key.family].wanted[element];
-    programmed_.emplace(key, std::move(elements));
+// Each place once, until it is bound.
+void UserspaceMode::say_what_is_unbound() {
+  const auto& unbound = forwarder_->unbound();
+  for (const auto& [place, error] : unbound) {
+    if (!said_.insert(place).second) continue;
+    log::warning("Cannot listen where a Service is asked for, trying again with each sync",
+                 {{"at", place}, {"err", error}});
   }
-  plan::ApplyStats stats;
-  std::string text;
-  for (const auto& [family, node] : plan.nodes) {
-    const auto& wanted = tables_[family].wanted;
-    text += table_text(family, node, forwarder_->tcp_ports(family)) + element_lines(family, wanted);
-    stats.elements += wanted.size();
-  }
-  FAIRLEAD_CHECK(run_nft({"-f", "-"}, text));
-  for (auto& [family, table] : tables_) {
-    FAIRLEAD_TRY(skeleton, list_skeleton(family));
-    table.skeleton = std::move(skeleton);
-  }
-  stats.transactions = 1;
-  stats.messages = static_cast<std::uint64_t>(std::ranges::count(text, '\n'));
-  stats.bytes = text.size();
-  return stats;
-}
-
-Result<plan::ApplyStats> UserspaceMode::change_elements(const plan::PlanDelta& delta) {
-  FAIRLEAD_CHECK(serve(delta.services));
-  std::map<IpFamily, Wanted> before;  // of the elements concerned
-  for (const plan::ServiceChange& change : delta.services) {
-    const plan::PlanKey& key = change.after ? change.after->key : change.before->key;
-    Wanted& wanted = tables_[key.family].wanted;
-    auto now = change.after ? elements_of(*change.after, *this) : std::vector<Element>{};
-    const auto note = [&](const Element& element) {
-      const auto found = wanted.find(element);
-      before[key.family].try_emplace(element, found == wanted.end() ? 0 : found->second);
-    };
-    for (const Element& element : programmed_[key]) {
-      note(element);
-      --wanted[element];
-    }
-    for (const Element& element : now) {
-      note(element);
-      ++wanted[element];
-    }
-    programmed_[key] = std::move(now);
-    if (!change.after) programmed_.erase(key);
-  }
-  plan::ApplyStats stats;
-  std::string text;
-  for (const auto& [family, elements] : before) {
-    Wanted& wanted = tables_[family].wanted;
-    std::set<Element> gone, added;
-    for (const auto& [element, count] : elements) {
-      const auto now = wanted.find(element);
-      if (count > 0 && now->second == 0) gone.insert(element);
-      if (count == 0 && now->second > 0) added.insert(element);
-      if (now->second == 0) wanted.erase(now);
-    }
-    stats.elements += gone.size() + added.size();
-    text += change_text(family, gone, added);
-  }
-  if (!text.empty()) {
-    FAIRLEAD_CHECK(run_nft({"-f", "-"}, text));
-    stats.transactions = 1;
-    stats.messages = static_cast<std::uint64_t>(std::ranges::count(text, '\n'));
-    stats.bytes = text.size();
-  }
-  FAIRLEAD_CHECK(retire(delta.services));
-  return stats;
+  std::erase_if(said_, [&unbound](const std::string& place) { return !unbound.contains(place); });
 }
 
 Result<std::vector<std::string>> UserspaceMode::compare(const plan::Plan& plan, std::size_t limit) {
-  std::vector<std::string> out;
-  if (tenure_ != Tenure::Ours) return out;  // the rules are another process's
-  const auto say = [&](std::string text) {
-    if (out.size() < limit) out.push_back(std::move(text));
-  };
-  for (const auto& [family, node] : plan.nodes) {
-    const Table& table = tables_[family];
-    const std::string name = fmt::format("table {} {}", nft_family(family), kTable);
-    const auto skeleton = list_skeleton(family);
-    if (!skeleton && skeleton.error().code == ErrorCode::NotFound) {
-      say(name + " is missing");
-      continue;
-    }
-    if (!skeleton) return skeleton.error();
-    if (*skeleton != table.skeleton) say(name + ": its chains are not as they were written");
-    FAIRLEAD_TRY(listing,
-                 run_nft({"list", "table", std::string(nft_family(family)), std::string(kTable)}));
-    std::set<std::string> there = listed_elements(listing);
-    for (const auto& [element, count] : table.wanted) {
-      const std::string text = element.set + ": " + element.text();
-      if (there.erase(text) == 0) say(fmt::format("{}: {} is missing", name, text));
-    }
-    for (const std::string& text : there) say(fmt::format("{}: {} is not ours", name, text));
+  if (tenure_ != Tenure::Ours) return std::vector<std::string>{};  // it is another process's
+  FAIRLEAD_TRY(out, entrance_->verify(plan, limit));
+  if (!forwarder_) return out;
+  for (const auto& [place, error] : forwarder_->unbound()) {
+    if (out.size() < limit) out.push_back(fmt::format("{}: {}", place, error.message));
   }
   return out;
+}
+
+Result<void> UserspaceMode::remove() {
+  FAIRLEAD_CHECK(entrance_->remove());
+  return remove_other_entrance();
 }
 
 Result<std::vector<plan::Traffic>> UserspaceMode::traffic(const plan::Plan&) {
@@ -355,17 +238,6 @@ Result<std::vector<plan::Traffic>> UserspaceMode::traffic(const plan::Plan&) {
     }
   }
   return out;
-}
-
-Result<void> UserspaceMode::remove() {
-  for (const IpFamily family : {IpFamily::V4, IpFamily::V6}) {
-    const auto done =
-        run_nft({"delete", "table", std::string(nft_family(family)), std::string(kTable)});
-    if (!done && done.error().code != ErrorCode::NotFound) return done.error();
-  }
-  tables_.clear();
-  programmed_.clear();
-  return {};
 }
 
 }  // namespace fairlead::userspace

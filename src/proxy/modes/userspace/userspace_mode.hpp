@@ -1,9 +1,10 @@
-// The userspace mode: the Forwarder moves the bytes, a few nftables rules lead them to it.
+// The userspace mode: the Forwarder moves the bytes, an Entrance leads them to it: a few nftables
+// rules, or the services' addresses on a device of the node.
 //
-// Order of a change: sockets and endpoints first, then the rules that lead to them; what goes is
-// taken from the rules first. A change of endpoints touches no rule. What ends with this object:
-// the sockets and the connections; the rules stay and lead to closed ports until the next process
-// replaces them, so that nothing is sent past them meanwhile.
+// Order of a change: sockets and endpoints first, then what leads to them; what goes is taken from
+// that first. A change of endpoints touches the kernel not at all. What ends with this object: the
+// sockets and the connections; the rules or addresses stay and lead to closed ports until the next
+// process replaces them, so that nothing is sent past them meanwhile.
 //
 // The first programming takes over from a process that serves here already, with its sockets, and
 // that one learns it by successor_fd().
@@ -17,6 +18,7 @@
 #include <set>
 #include <string>
 
+#include "proxy/modes/userspace/entrance.hpp"
 #include "proxy/modes/userspace/entry_rules.hpp"
 #include "proxy/modes/userspace/handover.hpp"
 #include "proxy/modes/userspace/home_thread.hpp"
@@ -25,6 +27,7 @@
 namespace fairlead::userspace {
 
 struct Config {
+  WayIn way_in = WayIn::Rules;
   Choice choice = Choice::RoundRobin;
   std::chrono::milliseconds udp_idle{250};
   std::size_t most_connections = 0;        // 0 = what the limit of open files allows
@@ -33,7 +36,8 @@ struct Config {
   std::chrono::milliseconds drain{5'000};  // what connections get to end in when the mode ends
 };
 
-// NotFound: no nft. Forbidden: it may not program this namespace. Both in words.
+// NotFound: no nft, or no kind of device for addresses. Forbidden: it may not program this
+// namespace. In words.
 Result<std::unique_ptr<plan::Mode>> create(const Config& config);
 
 class UserspaceMode final : public plan::Mode, private Ports {
@@ -62,15 +66,7 @@ class UserspaceMode final : public plan::Mode, private Ports {
   }
 
  private:
-  // Elements of one family, with how many service ports want each.
-  using Wanted = std::map<Element, std::size_t>;
-  struct Table {
-    Wanted wanted;
-    std::string skeleton;  // as nft lists the table without elements
-  };
-
-  UserspaceMode(const Config& config, std::unique_ptr<HomeThread> home, io::UniqueFd succeeded)
-      : config_(config), home_(std::move(home)), succeeded_(std::move(succeeded)) {}
+  UserspaceMode(const Config& config, std::unique_ptr<HomeThread> home, io::UniqueFd succeeded);
 
   TcpPorts tcp(IpFamily family) const override { return forwarder_->tcp_ports(family); }
   std::optional<Port> udp(const UdpEntry& entry) const override {
@@ -81,26 +77,26 @@ class UserspaceMode final : public plan::Mode, private Ports {
   Result<plan::ApplyStats> program(const plan::Plan& plan);
   Result<void> may_change() const;
   void offer_handover();
+  Result<void> remove_other_entrance();
+  void say_what_is_unbound();
   Result<plan::ApplyStats> replace(const plan::Plan& plan);
   Result<plan::ApplyStats> change(const plan::Plan& plan, const plan::PlanDelta& delta);
-  Result<plan::ApplyStats> change_elements(const plan::PlanDelta& delta);
   Result<std::vector<std::string>> compare(const plan::Plan& plan, std::size_t limit);
   Result<void> remove();
   Result<void> serve(const std::vector<plan::ServiceChange>& changes);
   Result<void> retire(const std::vector<plan::ServiceChange>& changes);
-  Result<plan::ApplyStats> write_tables(const plan::Plan& plan);
 
   enum class Tenure : std::uint8_t { Ours, HandingOver, Over };
 
   Config config_;
   std::unique_ptr<HomeThread> home_;
   io::UniqueFd succeeded_;                // readable once another process serves
+  std::unique_ptr<Entrance> entrance_;    // by the way in that was asked for
   std::unique_ptr<Forwarder> forwarder_;  // from the first programming on
   std::unique_ptr<Handover> handover_;
   Tenure tenure_ = Tenure::Ours;
+  std::set<std::string> said_;                            // places that somebody else has
   std::map<plan::PlanKey, plan::ServicePlanPtr> served_;  // by the forwarder
-  std::map<plan::PlanKey, std::vector<Element>> programmed_;
-  std::map<IpFamily, Table> tables_;
 };
 
 }  // namespace fairlead::userspace
