@@ -15,8 +15,6 @@
 namespace fairlead::apiserver {
 namespace {
 
-constexpr std::size_t kMaxDepth = 128;
-
 // Boost.JSON reads a number too large for a double as infinite, and writes that as what is no JSON.
 bool has_infinite_number(const boost::json::value& value) {
   if (const auto* number = value.if_double()) return !std::isfinite(*number);
@@ -51,7 +49,7 @@ std::string media_type(std::string_view content_type) {
 }
 
 ApiResult<DecodedBody> parse_json(std::string_view text) {
-  boost::json::stream_parser parser({}, {.max_depth = kMaxDepth});
+  boost::json::stream_parser parser({}, {.max_depth = kMaxJsonDepth});
   boost::json::error_code failed;
   const std::size_t read = parser.write_some(text.data(), text.size(), failed);
   if (!failed) parser.finish(failed);

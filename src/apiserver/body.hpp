@@ -13,6 +13,8 @@
 namespace fairlead::apiserver {
 
 inline constexpr std::size_t kMaxBodyBytes = 3 * 1024 * 1024;
+// Containers in containers, of what is sent and of what is stored.
+inline constexpr std::size_t kMaxJsonDepth = 128;
 
 struct DecodedBody {
   boost::json::value value;

@@ -4,6 +4,7 @@
 
 #include <boost/json/basic_parser_impl.hpp>
 #include <set>
+#include "apiserver/body.hpp"
 
 namespace fairlead::apiserver {
 namespace {
@@ -92,7 +93,7 @@ class KeyHandler {
 
 std::vector<std::string> duplicate_keys(std::string_view json) {
   boost::json::parse_options options;
-  options.max_depth = 128;
+  options.max_depth = kMaxJsonDepth;
   boost::json::basic_parser<KeyHandler> parser(options);
   boost::json::error_code failed;
   parser.write_some(false, json.data(), json.size(), failed);

@@ -4,6 +4,7 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "apiserver/body.hpp"
 #include "base/log.hpp"
 #include "kube/protobuf.hpp"
 
@@ -33,7 +34,7 @@ namespace {
 
 Result<Document> parse_stored(std::string_view stored, std::string_view key) {
   boost::json::error_code failed;
-  boost::json::value value = boost::json::parse(stored, failed, {}, {.max_depth = 128});
+  boost::json::value value = boost::json::parse(stored, failed, {}, {.max_depth = kMaxJsonDepth});
   if (failed || !value.is_object()) {
     return make_error(ErrorCode::Internal, "stored value of {} is no JSON object", key);
   }
@@ -78,6 +79,9 @@ Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string
   out->revision = revision;
   out->ns = string_at(document, "metadata.namespace");
   out->name = string_at(document, "metadata.name");
+  if (out->name.empty() || !key.ends_with("/" + out->name)) {
+    return make_error(ErrorCode::Internal, "stored object {}: its name is \"{}\"", key, out->name);
+  }
   out->labels = string_map(object_at(document, "metadata.labels"));
   out->terminating = !string_at(document, "metadata.deletionTimestamp").empty();
   out->fields = strategy.selectable_fields(document);

@@ -1,9 +1,11 @@
 #include "apiserver/patch.hpp"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <tuple>
 
+#include "apiserver/body.hpp"
 #include "apiserver/json_pointer.hpp"
 
 namespace fairlead::apiserver {
@@ -14,6 +16,7 @@ using boost::json::value;
 
 constexpr std::size_t kMaxOperations = 10'000;
 constexpr std::size_t kMaxCopiedBytes = 3 * 1024 * 1024;
+constexpr std::size_t kMaxVisited = 10'000'000;
 
 StatusError cannot_patch(std::string_view why) {
   return unprocessable(
@@ -31,9 +34,14 @@ class JsonPatch {
     const auto path = parse_json_pointer(string_member(operation, "path"));
     if (!path || !operation.contains("path")) return cannot_patch("an operation has no valid path");
     path_text_ = string_member(operation, "path");
-    if (op == "add") return with_value(operation, [&](const value& v) { return add(*path, v); });
-    if (op == "replace")
-      return with_value(operation, [&](const value& v) { return replace(*path, v); });
+    if (op == "add") {
+      return with_value(operation,
+                        [&](const value& v) { return place(*path, v, &JsonPatch::add); });
+    }
+    if (op == "replace") {
+      return with_value(operation,
+                        [&](const value& v) { return place(*path, v, &JsonPatch::replace); });
+    }
     if (op == "test") return with_value(operation, [&](const value& v) { return test(*path, v); });
     if (op == "remove") return remove(*path);
     if (op == "move" || op == "copy") return transfer(operation, *path, op == "move");
@@ -58,6 +66,32 @@ class JsonPatch {
 
   StatusError missing() const {
     return cannot_patch(fmt::format("path \"{}\" does not exist", path_text_));
+  }
+
+  // Puts a value where it makes the document no deeper than one that was sent could be: deeper ones
+  // could not be read again. Operations can nest a value in itself any number of times.
+  ApiResult<void> place(const std::vector<std::string>& path, const value& v,
+                        ApiResult<void> (JsonPatch::*put)(const std::vector<std::string>&,
+                                                          const value&)) {
+    const std::size_t depth = path.size() + depth_of(v);
+    if (depth > kMaxJsonDepth)
+      return cannot_patch(fmt::format("path \"{}\" is nested too deeply", path_text_));
+    if (visited_ > kMaxVisited) return too_large(kMaxCopiedBytes);
+    return (this->*put)(path, v);
+  }
+
+  // Levels of containers; counts what it looked at.
+  std::size_t depth_of(const value& v) {
+    ++visited_;
+    std::size_t inner = 0;
+    if (const auto* list = v.if_array()) {
+      for (const value& item : *list) inner = std::max(inner, depth_of(item));
+    } else if (const auto* object = v.if_object()) {
+      for (const auto& member : *object) inner = std::max(inner, depth_of(member.value()));
+    } else {
+      return 0;
+    }
+    return inner + 1;
   }
 
   // The container a path ends in; null when it does not exist.
@@ -125,19 +159,21 @@ class JsonPatch {
     const bool into_itself =
         move && path.size() > from->size() && std::equal(from->begin(), from->end(), path.begin());
     if (into_itself) return cannot_patch("a value cannot be moved into itself");
-    const value moved = *source;
     if (!move) {
-      copied_bytes_ += boost::json::serialize(moved).size();
+      const value copied = *source;
+      copied_bytes_ += boost::json::serialize(copied).size();
       if (copied_bytes_ > kMaxCopiedBytes) return too_large(kMaxCopiedBytes);
-      return add(path, moved);
+      return place(path, copied, &JsonPatch::add);
     }
+    const value moved = std::move(*source);
     if (auto removed = remove(*from); !removed) return removed;
-    return add(path, moved);
+    return place(path, moved, &JsonPatch::add);
   }
 
   value document_;
   std::string path_text_;
   std::size_t copied_bytes_ = 0;
+  std::size_t visited_ = 0;  // values that were measured
 };
 
 // ---- merge patch

@@ -32,6 +32,30 @@ void expect(const Case& c, const ApiResult<Document>& got) {
   EXPECT_EQ(boost::json::serialize(*got), boost::json::serialize(json(c.after)));
 }
 
+// Each round nests what is at /m in one more object.
+TEST(JsonPatch, CannotMakeADocumentDeeperThanOneThatCanBeRead) {
+  const auto nested = [](int rounds) {
+    boost::json::array patch;
+    for (int i = 0; i < rounds; ++i) {
+      for (const char* operation :
+           {R"({"op":"add","path":"/n","value":{}})", R"({"op":"move","from":"/m","path":"/n/m"})",
+            R"({"op":"move","from":"/n","path":"/m"})"})
+        patch.push_back(json(operation));
+    }
+    return apply_json_patch(document(R"({"m":[[]]})"), patch);
+  };
+  EXPECT_TRUE(nested(125));
+  const auto refused = nested(126);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, 422U);
+  boost::json::value deep = boost::json::array();
+  for (int i = 0; i < 125; ++i) deep = boost::json::array{std::move(deep)};
+  const auto copied = apply_json_patch({{"m", std::move(deep)}},
+                                       json(R"([{"op":"copy","from":"/m","path":"/m/0/0/-"}])"));
+  ASSERT_FALSE(copied);
+  EXPECT_EQ(copied.error().code, 422U);
+}
+
 TEST(JsonPatch, FollowsTheExamplesOfRfc6902) {
   const std::vector<Case> cases = {
       {"A.1 add a member", R"({"foo":"bar"})", R"([{"op":"add","path":"/baz","value":"qux"}])",

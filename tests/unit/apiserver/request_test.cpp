@@ -245,6 +245,11 @@ TEST(DeleteOptions, BadOnesAreRefused) {
       422U);
 }
 
+TEST(Body, NumbersThatAreNoneAreRefused) {
+  EXPECT_EQ(parse_json(R"({"a":[1e400]})").error().code, 400U);
+  EXPECT_TRUE(parse_json(R"({"a":[1e300,-1]})"));
+}
+
 TEST(Body, JsonAndYamlBecomeTheSameDocument) {
   const auto json =
       decode_object_body("application/json; charset=utf-8", R"({"a":{"b":[1,"x",true]}})");
