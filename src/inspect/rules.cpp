@@ -53,7 +53,7 @@ Result<std::string> render_rules(const NodeView& view, const RuleOptions& option
                       "--mode: \"{}\" has no rules that could be printed; all other modes do",
                       view.mode());
   }
-  std::string out;
+  std::string out = view.mode() == "ipvs" ? ipvs::device_script() : "";
   for (const IpFamily family : options.families) {
     if (!view.plan().nodes.contains(family)) continue;
     if (view.mode() == "nftables") {

@@ -52,13 +52,11 @@ Leftovers remove_leftovers(std::string_view mode, std::string_view variant) {
       out.removed.push_back(fmt::format("device {}", userspace::kDevice));
     }
   }
-  if (mode != "ipvs") {
-    const auto was_there = ipvs::remove_leftovers();
-    if (!was_there) {
-      note("", was_there.error());
-    } else if (*was_there) {
-      out.removed.emplace_back("ipvs");
-    }
+  const auto was_there = ipvs::remove_leftovers(mode == "ipvs");
+  if (!was_there) {
+    note("", was_there.error());
+  } else if (*was_there) {
+    out.removed.emplace_back("ipvs");
   }
   return out;
 }

@@ -123,6 +123,106 @@ TEST_F(IpvsKernelTest, WhatOthersDoIsFoundAndForeignServersStay) {
   EXPECT_THAT(run({"ip", "link"}), Not(HasSubstr("ipvs")));
 }
 
+// As kube-proxy leaves it on a node of 192.168.50.1 and fd00:50::1, one service of each kind, and
+// beside it servers of others. ipset's and ipvsadm's input.
+constexpr std::string_view kSetsOfKubeProxy =
+    "create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 1024 maxelem 65536\n"
+    "add KUBE-CLUSTER-IP 10.96.7.1,tcp:80\n"
+    "create KUBE-LOOP-BACK hash:ip,port,ip family inet hashsize 1024 maxelem 65536\n"
+    "create KUBE-IPVS-IPS hash:ip family inet hashsize 1024 maxelem 65536\n"
+    "add KUBE-IPVS-IPS 10.96.7.1\n"
+    "create KUBE-LOAD-BALANCER hash:ip,port family inet hashsize 1024 maxelem 65536\n"
+    "add KUBE-LOAD-BALANCER 192.168.50.1,tcp:443\n"
+    "create KUBE-NODE-PORT-TCP bitmap:port range 0-65535\n"
+    "add KUBE-NODE-PORT-TCP 30111\n"
+    "create KUBE-NODE-PORT-UDP bitmap:port range 0-65535\n"
+    "add KUBE-NODE-PORT-UDP 30112\n"
+    "create KUBE-NODE-PORT-SCTP-HASH hash:ip,port family inet hashsize 1024 maxelem 65536\n"
+    "add KUBE-NODE-PORT-SCTP-HASH 192.168.50.1,sctp:30113\n"
+    "create KUBE-6-NODE-PORT-TCP bitmap:port range 0-65535\n"
+    "add KUBE-6-NODE-PORT-TCP 30114\n"
+    "create KUBE-6-NODE-PORT-LOCAL-SCTP-HAS hash:ip,port family inet6\n"
+    "create KUBE-HEALTH-CHECK-NODE-PORT bitmap:port range 0-65535\n"
+    "create SOMEBODY-ELSES hash:ip family inet\n";
+constexpr std::string_view kServersOfKubeProxy =
+    "-A -t 10.96.7.1:80 -s rr\n"
+    "-a -t 10.96.7.1:80 -r 10.0.1.2:8080 -m -w 1\n"
+    "-A -t 192.168.50.1:443 -s rr\n"
+    "-A -t 192.168.50.1:30111 -s rr\n"
+    "-A -u 192.168.50.1:30112 -s rr\n"
+    "-A --sctp-service 192.168.50.1:30113 -s rr\n"
+    "-A -t [fd00:50::1]:30114 -s rr\n";
+constexpr std::string_view kServersOfOthers =
+    "-A -t 192.168.50.1:8443 -s wlc\n"
+    "-A -t 192.168.50.1:30112 -s wlc\n"
+    "-A -t 203.0.113.1:30111 -s wlc\n"
+    "-A -f 7 -s wlc\n";
+
+class TakeOverTest : public IpvsKernelTest {
+ protected:
+  void SetUp() override {
+    IpvsKernelTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    run({"ip", "-batch", "-"},
+        "link set lo up\nlink add eth0 type dummy\naddress add 192.168.50.1/24 dev eth0\n"
+        "address add fd00:50::1/64 dev eth0 nodad\nlink add kube-ipvs0 type dummy\n"
+        "address add 10.96.7.1/32 dev kube-ipvs0\n");
+    run({"ipset", "restore"}, kSetsOfKubeProxy);
+    run({"ipvsadm", "-R"}, fmt::format("{}{}", kServersOfKubeProxy, kServersOfOthers));
+    run({"iptables", "-A", "INPUT", "-m", "set", "--match-set", "KUBE-CLUSTER-IP", "dst,dst", "-j",
+         "ACCEPT"});
+  }
+  void remove_leftovers_in_use(bool in_use) {
+    const auto removed = network_->run([&]() -> Result<void> {
+      FAIRLEAD_TRY(was_there, remove_leftovers(in_use));
+      EXPECT_TRUE(was_there);
+      return {};
+    });
+    ASSERT_TRUE(removed) << removed.error().message;
+  }
+  std::set<std::string> servers() {
+    std::set<std::string> out;
+    const std::string saved = run({"ipvsadm", "-Sn"});
+    for (const std::string_view line : split(saved, '\n')) {
+      if (line.starts_with("-A")) out.emplace(line);
+    }
+    return out;
+  }
+  static std::set<std::string> lines(std::string_view text) {
+    std::set<std::string> out;
+    for (const std::string_view line : split(text, '\n')) {
+      if (!line.empty()) out.emplace(line);
+    }
+    return out;
+  }
+};
+
+TEST_F(TakeOverTest, CleanupTakesWhatIsKubeProxysAndNothingElse) {
+  run({"iptables", "-F", "INPUT"});
+  remove_leftovers_in_use(false);
+  EXPECT_EQ(servers(), lines(kServersOfOthers));
+  EXPECT_EQ(run({"ipset", "list", "-n"}), "SOMEBODY-ELSES\n");
+  EXPECT_THAT(run({"ip", "link"}), Not(HasSubstr("kube-ipvs0")));
+}
+
+TEST_F(TakeOverTest, ModeTakesOverSetsOfAnotherShapeUnderTheRulesThatSpeakOfThem) {
+  const plan::Plan plan = plan_with("rr");
+  program(plan);
+  EXPECT_THAT(*mode_->verify(plan, 9), IsEmpty());
+  auto wanted = lines(kServersOfOthers);
+  wanted.insert("-A -t 10.96.0.1:80 -s rr");
+  EXPECT_EQ(servers(), wanted);
+  EXPECT_THAT(run({"iptables-save"}), HasSubstr("--match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT"));
+  const std::string set = run({"ipset", "list", "KUBE-CLUSTER-IP"});
+  EXPECT_THAT(set, HasSubstr("maxelem 1048576"));
+  EXPECT_THAT(set, HasSubstr("10.96.0.1,tcp:80"));
+  remove_leftovers_in_use(true);
+  const std::string sets = run({"ipset", "list", "-n"});
+  EXPECT_THAT(sets, HasSubstr("SOMEBODY-ELSES"));
+  EXPECT_THAT(sets, Not(HasSubstr("NODE-PORT-TCP")));
+  EXPECT_THAT(sets, Not(HasSubstr("SPARE")));
+}
+
 // Whole things, not single entries: the audit names what is missing, and a full program mends it.
 TEST_F(IpvsKernelTest, WhatOthersTakeAwayIsNamedAndMended) {
   const plan::Plan plan = testing::example_plan();
@@ -173,32 +273,30 @@ TEST_F(IpvsKernelTest, StrictArpAndTimeoutsAreSetWhereAskedFor) {
   EXPECT_EQ(run({"ipvsadm", "-l", "--timeout"}), "Timeout (tcp tcpfin udp): 901 121 60\n");
 }
 
-// The device's section comes once for each family; its second `link add` would be refused.
 TEST_F(IpvsKernelTest, ToolsThatReadTheScriptDoWhatTheModeDoes) {
   const plan::Plan plan = testing::example_plan();
   const Surroundings here{.interface_addresses = {ip("127.0.0.1"), ip("::1")},
                           .schedulers = {scheduler_names().begin(), scheduler_names().end()}};
   run({"ip", "link", "set", "lo", "up"});
-  for (const auto& [family, node] : plan.nodes) {
-    const std::string script =
-        to_script(render_family(plan, family, here), rules_for(node, family), family);
-    std::vector<std::string> tool;
-    std::string input;
-    const auto feed = [&] {
-      if (!tool.empty()) run(tool, input);
-      input.clear();
-    };
-    for (const std::string_view line : split(script, '\n')) {
-      if (line.starts_with("# ")) {
-        feed();
-        tool.clear();
-        for (const std::string_view word : split(line.substr(2), ' ')) tool.emplace_back(word);
-      } else if (family == IpFamily::V4 || !line.starts_with("link add")) {
-        input += fmt::format("{}\n", line);
-      }
+  std::string script = device_script();
+  for (const auto& [family, node] : plan.nodes)
+    script += to_script(render_family(plan, family, here), rules_for(node, family), family);
+  std::vector<std::string> tool;
+  std::string input;
+  const auto feed = [&] {
+    if (!tool.empty()) run(tool, input);
+    tool.clear();
+    input.clear();
+  };
+  for (const std::string_view line : split(script, '\n')) {
+    if (line.starts_with("# ")) {
+      feed();
+      for (const std::string_view word : split(line.substr(2), ' ')) tool.emplace_back(word);
+    } else {
+      input += fmt::format("{}\n", line);
     }
-    feed();
   }
+  feed();
   EXPECT_THAT(*mode_->verify(plan, 9), IsEmpty());
   EXPECT_THAT(run({"ipset", "list", "KUBE-HEALTH-CHECK-NODE-PORT"}), HasSubstr("\n30999\n"));
 }
@@ -224,6 +322,12 @@ TEST_F(IpvsKernelTest, TenThousandServicesBesideIpvsadm) {
   ASSERT_TRUE(change) << change.error().message;
   EXPECT_EQ(change->messages, 1U);
 
+  start = Clock::now();
+  const auto counted = mode_->traffic(more);
+  const auto scrape = milliseconds_since(start);
+  ASSERT_TRUE(counted) << counted.error().message;
+  EXPECT_EQ(counted->size(), 10'000U);
+
   const std::string saved = run({"ipvsadm", "-Sn"});
   EXPECT_EQ(std::ranges::count(saved, '\n'), 10'000 + 100'001);
   auto other = io::NetNamespace::create();
@@ -235,9 +339,10 @@ TEST_F(IpvsKernelTest, TenThousandServicesBesideIpvsadm) {
   ASSERT_TRUE(restored && restored->status.ok());
   fmt::print(
       "10,000 services x 10: {} ms with sets and addresses ({} messages); ipvsadm -R of the same "
-      "virtual servers alone: {} ms; ratio {:.2f}; one endpoint: {} us with diff\n",
+      "virtual servers alone: {} ms; ratio {:.2f}; one endpoint: {} us with diff; "
+      "statistics of a scrape, nobody connected: {} ms\n",
       ours, stats.messages, theirs, static_cast<double>(ours) / static_cast<double>(theirs),
-      one.count());
+      one.count(), scrape);
 }
 
 }  // namespace

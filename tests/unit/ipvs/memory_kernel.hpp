@@ -22,6 +22,7 @@ class MemoryKernel final : public Kernel {
     std::map<ServerKey, std::map<Destination, Connections>> connections;
     std::set<IpFamily> sets;
     bool device = false;
+    std::set<ServerKey> of_kube_proxy;      // as sets of its own say
     std::map<IpFamily, std::string> rules;  // as iptables-save
     std::set<IpAddress> interfaces = {*IpAddress::parse("127.0.0.1"),
                                       *IpAddress::parse("192.168.50.1"),
@@ -59,7 +60,7 @@ class MemoryKernel final : public Kernel {
 
   Result<Reading> read(IpFamily family) override {
     ++world_.reads;
-    Reading out;
+    Reading out{.of_kube_proxy = world_.of_kube_proxy};
     for (const auto& [key, server] : world_.state.servers) {
       if (key.family != family) continue;
       out.state.servers.emplace(key, server);

@@ -51,7 +51,7 @@ TEST(IpvsRender, EveryKindOfServiceGoesAsTheGoldenFileSays) {
 
 TEST(IpvsScript, IsWhatTheToolsOfIpvsRead) {
   const plan::Plan plan = testing::example_plan();
-  std::string text;
+  std::string text = device_script();
   for (const auto& [family, node] : plan.nodes) {
     text += to_script(render_family(plan, family, surroundings()), rules_for(node, family), family);
   }

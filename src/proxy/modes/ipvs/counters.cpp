@@ -39,7 +39,7 @@ void Counters::clear() {
 }
 
 // The destinations of those that are behind, as many as are allowed.
-Result<void> Counters::catch_up(Kernel& kernel) {
+Result<void> Counters::catch_up(Kernel& kernel, MonoTime now) {
   std::vector<Entries::iterator> behind;
   for (auto at = entries_.begin(); at != entries_.end(); ++at) {
     if (at->second.behind) behind.push_back(at);
@@ -55,6 +55,7 @@ Result<void> Counters::catch_up(Kernel& kernel) {
     entry.open =
         std::ranges::any_of(entry.endpoints, [](const TrafficSample& s) { return s.active != 0; });
     entry.behind = false;
+    entry.listed = now;
     entry.read_in = reads_;
   }
   return {};
@@ -82,23 +83,25 @@ std::vector<plan::Traffic> Counters::sums() const {
   return out;
 }
 
-Result<std::vector<plan::Traffic>> Counters::read(Kernel& kernel) {
+Result<std::vector<plan::Traffic>> Counters::read(Kernel& kernel, MonoTime now) {
   ++reads_;
   FAIRLEAD_TRY(samples, kernel.server_traffic());
-  Entries now;
+  Entries entries;
   for (const TrafficSample& sample : samples) {
     if (!owners_.contains(sample.server)) continue;
     Entry entry;
     auto known = entries_.extract(sample.server);
     // One that was not used yet, maybe since somebody made it anew, has nothing to list.
     if (!known.empty() && sample.connections != 0) entry = std::move(known.mapped());
-    entry.behind = sample.connections != 0 &&
-                   (entry.behind || entry.open || entry.read_in == 0 || entry.total != sample);
+    if (entry.total != sample) entry.moved = now;
+    const bool settled = entry.listed >= entry.moved + kSettling;
+    entry.behind =
+        sample.connections != 0 && (entry.behind || entry.open || entry.read_in == 0 || !settled);
     entry.total = sample;
-    now.emplace(sample.server, std::move(entry));
+    entries.emplace(sample.server, std::move(entry));
   }
-  entries_ = std::move(now);
-  FAIRLEAD_CHECK(catch_up(kernel));
+  entries_ = std::move(entries);
+  FAIRLEAD_CHECK(catch_up(kernel, now));
   return sums();
 }
 

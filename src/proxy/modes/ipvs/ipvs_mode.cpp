@@ -48,11 +48,21 @@ Result<std::unique_ptr<plan::Mode>> create(Config config) {
                                            .exclude_cidrs = std::move(config.exclude_cidrs)}));
 }
 
-Result<bool> remove_leftovers() {
+Result<bool> remove_leftovers(bool in_use) {
   if (::access("/proc/thread-self/net/ip_vs", F_OK) != 0) return false;
+  bool was_there = false;
+  if (!in_use) {
+    FAIRLEAD_TRY(kernel, NetlinkKernel::open());
+    FAIRLEAD_TRY(device, kernel->has_device());
+    FAIRLEAD_CHECK(IpvsMode(std::move(kernel), {}).cleanup());
+    was_there = device;
+  }
+  // Last: they say which servers are kube-proxy's.
   FAIRLEAD_TRY(kernel, NetlinkKernel::open());
-  FAIRLEAD_TRY(was_there, kernel->has_device());
-  FAIRLEAD_CHECK(IpvsMode(std::move(kernel), {}).cleanup());
+  for (const IpFamily family : kFamilies) {
+    FAIRLEAD_TRY(removed, kernel->remove_sets_of_kube_proxy(family));
+    was_there = was_there || removed;
+  }
   return was_there;
 }
 
@@ -146,7 +156,8 @@ State IpvsMode::ours(const Reading& reading, const State& wanted) const {
       return is_our_mark(key.mark, node.masquerade_mark);
     }
     if (is_spared(key.address)) return wanted.servers.contains(key);
-    return out.entries.contains(record_of(key)) || out.addresses.contains(key.address);
+    return out.entries.contains(record_of(key)) || out.addresses.contains(key.address) ||
+           reading.of_kube_proxy.contains(key);
   };
   for (const auto& [key, server] : reading.state.servers) {
     if (is_ours(key)) out.servers.emplace(key, server);
@@ -426,7 +437,7 @@ Result<bool> IpvsMode::tampered() {
 
 Result<std::vector<plan::Traffic>> IpvsMode::traffic(const plan::Plan&) {
   if (!in_step_) return make_error(ErrorCode::Unavailable, "the kernel does not hold the plan yet");
-  return counters_.read(*kernel_);
+  return counters_.read(*kernel_, options_.clock->mono());
 }
 
 Result<void> IpvsMode::remove_family(IpFamily family) {

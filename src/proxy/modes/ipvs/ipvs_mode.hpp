@@ -41,14 +41,19 @@ struct Config {
 Result<std::unique_ptr<plan::Mode>> create(Config config);
 
 // Removes what this mode, or kube-proxy's, left in the calling thread's network namespace; false:
-// there was nothing. A kernel that has not loaded IPVS has none.
-Result<bool> remove_leftovers();
+// there was nothing. `in_use`: this mode runs, so only the sets go that kube-proxy alone has. Rules
+// that speak of sets must be gone. A kernel that has not loaded IPVS has none.
+// kube-proxy's own --cleanup flushes all of IPVS. Here a virtual server is kube-proxy's if its
+// address is the dummy device's, if one of kube-proxy's sets names it, or if it is on an address of
+// the node and one of kube-proxy's sets of node ports has its port; anybody else's stays.
+Result<bool> remove_leftovers(bool in_use);
 
 class IpvsMode final : public plan::Mode {
  public:
   struct Options {
     Scheduling scheduling;
     std::vector<IpPrefix> exclude_cidrs;
+    const Clock* clock = &Clock::real();
   };
   IpvsMode(std::unique_ptr<Kernel> kernel, Options options)
       : kernel_(std::move(kernel)), options_(std::move(options)) {}

@@ -30,6 +30,8 @@ using DestinationList = std::map<Destination, Connections>;
 // with our names.
 struct Reading {
   State state;
+  // Those that kube-proxy made, as its own sets say.
+  std::set<ServerKey> of_kube_proxy;
   std::map<ServerKey, DestinationList> destinations;
 };
 

@@ -40,8 +40,15 @@ std::optional<ListedDestination> read_destination(Bytes message, const ServerKey
 
 MessageBuilder create_set(SetId set, IpFamily family);
 MessageBuilder destroy_set(SetId set, IpFamily family);
-MessageBuilder list_set(SetId set, IpFamily family);
+MessageBuilder destroy_set(std::string_view name, IpFamily family);
+MessageBuilder list_set(std::string_view name, IpFamily family);
 MessageBuilder entry_message(const SetEntry& entry, bool add);
+// A set of the shape that `set` should have, beside it; its entries; and the change of places, by
+// name and in all rules that speak of either.
+MessageBuilder create_spare(SetId set, IpFamily family);
+MessageBuilder spare_entry_message(const SetEntry& entry);
+MessageBuilder swap_with_spare(SetId set, IpFamily family);
+MessageBuilder destroy_spare(IpFamily family);
 // Entries of one message of a listing.
 std::vector<SetEntry> read_entries(Bytes message, SetId set, IpFamily family);
 

@@ -235,13 +235,52 @@ Result<plan::ApplyStats> NetlinkKernel::make_scaffold(IpFamily family) {
   }
   Batch batch;
   for (const SetId set : kSets) batch.add(create_set(set, family));
-  auto done = parts_.sets.execute(std::move(batch));
+  std::set<std::size_t> misshapen;
+  auto done = parts_.sets.execute(std::move(batch), [&](std::size_t set, int error) {
+    return error == EEXIST && misshapen.insert(set).second;
+  });
   if (!done) {
     const SetId set = kSets.at(done.error().message);
     return unsupported(done.error().error, fmt::format("create ipset {} of type {}",
                                                        set_name(set, family), schema(set).type));
   }
+  for (const std::size_t set : misshapen) FAIRLEAD_CHECK(reshape_set(kSets.at(set), family));
   return stats += *done;
+}
+
+// kube-proxy's have the same names but hold less, and its rules speak of them: entries are copied,
+// and the two sets change places under the rules.
+Result<void> NetlinkKernel::reshape_set(SetId set, IpFamily family) {
+  const std::string name = set_name(set, family);
+  FAIRLEAD_TRY(held, entries(name, set, family));
+  Batch batch;
+  batch.add(create_spare(set, family));
+  for (const SetEntry& entry : held) batch.add(spare_entry_message(entry));
+  batch.add(swap_with_spare(set, family));
+  batch.add(destroy_spare(family));
+  auto done = parts_.sets.execute(std::move(batch));
+  if (!done) {
+    // Nothing of a half-made spare stays; that it cannot be removed is no news beside this.
+    (void)parts_.sets.ask(destroy_spare(family), [](Bytes) {});
+    return done.error().error.with_context(fmt::format("make ipset {} anew", name));
+  }
+  return {};
+}
+
+Result<bool> NetlinkKernel::remove_sets_of_kube_proxy(IpFamily family) {
+  Batch batch;
+  for (const KubeProxySet& set : kKubeProxySets)
+    batch.add(destroy_set(set_name(set.name, family), family));
+  std::size_t missing = 0;
+  auto done = parts_.sets.execute(std::move(batch), [&](std::size_t, int error) {
+    missing += error == ENOENT ? 1 : 0;
+    return error == ENOENT;
+  });
+  if (!done) {
+    return done.error().error.with_context(
+        "remove ipset " + set_name(kKubeProxySets.at(done.error().message).name, family));
+  }
+  return missing < kKubeProxySets.size();
 }
 
 Result<void> NetlinkKernel::remove_sets(IpFamily family) {
@@ -284,9 +323,48 @@ Result<DestinationList> NetlinkKernel::destinations(const ServerKey& server) {
   return out;
 }
 
+// Of a set of that shape; none if there is no such set.
+Result<std::set<SetEntry>> NetlinkKernel::entries(std::string_view name, SetId shape,
+                                                  IpFamily family) {
+  std::set<SetEntry> out;
+  auto listed = parts_.sets.dump(list_set(name, family), [&](Bytes message) {
+    for (const SetEntry& entry : read_entries(message, shape, family)) out.insert(entry);
+  });
+  if (!listed && listed.error().sys_errno != ENOENT)
+    return listed.error().with_context(fmt::format("list ipset {}", name));
+  return out;
+}
+
+// It binds no address that is the node's already, so the device does not tell of such servers.
+Result<std::set<ServerKey>> NetlinkKernel::of_kube_proxy(const std::vector<ListedServer>& servers,
+                                                         IpFamily family) {
+  FAIRLEAD_TRY(addresses, interface_addresses());
+  std::set<std::pair<Protocol, Port>> ports;
+  std::set<SetEntry> places;
+  for (const KubeProxySet& set : kKubeProxySets) {
+    const SetId shape = set.of_ports ? SetId::HealthCheck : SetId::Servers;
+    FAIRLEAD_TRY(found, entries(set_name(set.name, family), shape, family));
+    if (!set.of_ports) places.merge(found);
+    for (const SetEntry& entry : found) {
+      if (set.of_ports) ports.emplace(set.protocol, entry.port);
+    }
+  }
+  std::set<ServerKey> out;
+  for (const ListedServer& server : servers) {
+    const ServerKey& key = server.key;
+    if (key.mark != 0) continue;
+    const bool on_node = addresses.contains(key.address) && !key.address.is_loopback();
+    if (places.contains(record_of(key)) || (on_node && ports.contains({key.protocol, key.port})))
+      out.insert(key);
+  }
+  return out;
+}
+
 Result<Reading> NetlinkKernel::read(IpFamily family) {
   Reading out;
   FAIRLEAD_TRY(servers, list(family));
+  FAIRLEAD_TRY(made_by_kube_proxy, of_kube_proxy(servers, family));
+  out.of_kube_proxy = std::move(made_by_kube_proxy);
   for (ListedServer& listed : servers) {
     FAIRLEAD_TRY(found, destinations(listed.key));
     for (const auto& [destination, connections] : found)
@@ -295,12 +373,8 @@ Result<Reading> NetlinkKernel::read(IpFamily family) {
     out.state.servers.emplace(listed.key, std::move(listed.server));
   }
   for (const SetId set : kSets) {
-    auto listed = parts_.sets.dump(list_set(set, family), [&](Bytes message) {
-      for (const SetEntry& entry : read_entries(message, set, family))
-        out.state.entries.insert(entry);
-    });
-    if (!listed && listed.error().sys_errno != ENOENT)
-      return listed.error().with_context("list ipset " + set_name(set, family));
+    FAIRLEAD_TRY(found, entries(set_name(set, family), set, family));
+    out.state.entries.merge(found);
   }
   FAIRLEAD_TRY(device, device_index());
   FAIRLEAD_CHECK(parts_.routes.dump(list_addresses(family), [&](Bytes message) {
@@ -314,7 +388,7 @@ Result<Reading> NetlinkKernel::read(IpFamily family) {
 Result<std::vector<TrafficSample>> NetlinkKernel::server_traffic() {
   std::vector<TrafficSample> out;
   auto listed = parts_.ipvs.dump(list_servers(parts_.family_id), [&](Bytes message) {
-    if (auto server = read_server(message)) out.push_back(std::move(server->traffic));
+    if (auto server = read_server(message)) out.push_back(server->traffic);
   });
   if (!listed) return listed.error().with_context("list virtual servers");
   return out;
@@ -323,7 +397,7 @@ Result<std::vector<TrafficSample>> NetlinkKernel::server_traffic() {
 Result<std::vector<TrafficSample>> NetlinkKernel::destination_traffic(const ServerKey& server) {
   std::vector<TrafficSample> out;
   auto listed = parts_.ipvs.dump(list_destinations(parts_.family_id, server), [&](Bytes message) {
-    if (auto found = read_destination(message, server)) out.push_back(std::move(found->traffic));
+    if (auto found = read_destination(message, server)) out.push_back(found->traffic);
   });
   if (!listed && listed.error().sys_errno != ESRCH)
     return listed.error().with_context("list destinations of " + server.to_string());

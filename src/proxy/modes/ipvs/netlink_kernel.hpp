@@ -32,6 +32,8 @@ class NetlinkKernel final : public Kernel {
   static Result<std::unique_ptr<NetlinkKernel>> open_to_read(const std::string& scheduler);
 
   Result<bool> has_device();
+  // Of those that only kube-proxy has; true: there were some.
+  Result<bool> remove_sets_of_kube_proxy(IpFamily family);
 
   const std::set<std::string>& schedulers() const override { return schedulers_; }
   Result<std::set<IpAddress>> interface_addresses() override;
@@ -65,6 +67,10 @@ class NetlinkKernel final : public Kernel {
   Result<void> set_timeouts_of(const KernelConfig& config);
   Result<std::vector<ListedServer>> list(IpFamily family);
   Result<int> device_index();
+  Result<std::set<SetEntry>> entries(std::string_view name, SetId shape, IpFamily family);
+  Result<std::set<ServerKey>> of_kube_proxy(const std::vector<ListedServer>& servers,
+                                            IpFamily family);
+  Result<void> reshape_set(SetId set, IpFamily family);
   Result<plan::ApplyStats> execute(Channel& channel, std::span<const Operation> operations,
                                    int device);
 

@@ -156,8 +156,10 @@ std::string ServerKey::to_string() const {
 
 const SetSchema& schema(SetId set) { return kSchemas.at(static_cast<std::size_t>(set)); }
 
-std::string set_name(SetId set, IpFamily family) {
-  std::string name(schema(set).name);
+std::string set_name(SetId set, IpFamily family) { return set_name(schema(set).name, family); }
+
+std::string set_name(std::string_view for_ipv4, IpFamily family) {
+  std::string name(for_ipv4);
   if (family == IpFamily::V4) return name;
   constexpr std::string_view kPrefix = "KUBE-";
   name = fmt::format("KUBE-6-{}", name.substr(kPrefix.size()));

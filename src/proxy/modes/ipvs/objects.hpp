@@ -87,6 +87,27 @@ struct SetSchema {
 };
 const SetSchema& schema(SetId set);
 std::string set_name(SetId set, IpFamily family);  // "KUBE-CLUSTER-IP", "KUBE-6-CLUSTER-IP"
+std::string set_name(std::string_view for_ipv4, IpFamily family);
+
+// Sets that only kube-proxy's IPVS mode has: they say which virtual servers it made on addresses
+// that are not the device's, and which ports it serves on the node's own.
+struct KubeProxySet {
+  std::string_view name;
+  bool of_ports = false;  // on any address of the node
+  Protocol protocol = Protocol::Tcp;
+};
+inline constexpr std::array kKubeProxySets = {
+    KubeProxySet{.name = "KUBE-EXTERNAL-IP"},
+    KubeProxySet{.name = "KUBE-EXTERNAL-IP-LOCAL"},
+    KubeProxySet{.name = "KUBE-LOAD-BALANCER"},
+    KubeProxySet{.name = "KUBE-LOAD-BALANCER-LOCAL"},
+    KubeProxySet{.name = "KUBE-LOAD-BALANCER-SOURCE-IP"},
+    KubeProxySet{.name = "KUBE-NODE-PORT-TCP", .of_ports = true},
+    KubeProxySet{.name = "KUBE-NODE-PORT-LOCAL-TCP", .of_ports = true},
+    KubeProxySet{.name = "KUBE-NODE-PORT-UDP", .of_ports = true, .protocol = Protocol::Udp},
+    KubeProxySet{.name = "KUBE-NODE-PORT-LOCAL-UDP", .of_ports = true, .protocol = Protocol::Udp},
+    KubeProxySet{.name = "KUBE-NODE-PORT-SCTP-HASH"},
+    KubeProxySet{.name = "KUBE-NODE-PORT-LOCAL-SCTP-HASH"}};
 // Above what kube-proxy allows: a cluster may have more services than 65536 ports.
 inline constexpr std::uint32_t kMostEntries = 1U << 20U;
 inline constexpr std::uint32_t kFirstBuckets = 1024;

@@ -37,7 +37,8 @@ std::string scheduling_options(const Scheduling& scheduling) {
 }
 
 std::string addresses_text(const State& state) {
-  std::string out = fmt::format("# ip -batch -\nlink add {} type dummy\n", kDevice);
+  if (state.addresses.empty()) return "";
+  std::string out = "# ip -batch -\n";
   for (const IpAddress& address : state.addresses)
     out += fmt::format("address add {} dev {}\n", IpPrefix::host(address), kDevice);
   return out;
@@ -67,6 +68,10 @@ std::string servers_text(const State& state) {
 }
 
 }  // namespace
+
+std::string device_script() {
+  return fmt::format("# ip -batch -\nlink add {} type dummy\n", kDevice);
+}
 
 std::string to_script(const State& state, const Ruleset& rules, IpFamily family) {
   return addresses_text(state) + sets_text(state, family) + servers_text(state) +

@@ -19,11 +19,14 @@ constexpr std::uint16_t ordered(std::uint16_t type) { return type | NLA_F_NET_BY
 
 std::uint8_t number_of(IpFamily family) { return family == IpFamily::V4 ? AF_INET : AF_INET6; }
 
-MessageBuilder start(std::uint8_t command, SetId set, IpFamily family, std::uint16_t flags = 0) {
+constexpr std::string_view kSpare = "FAIRLEAD-SPARE";
+
+MessageBuilder start(std::uint8_t command, std::string_view name, IpFamily family,
+                     std::uint16_t flags = 0) {
   MessageBuilder message(
       static_cast<std::uint16_t>(NFNL_SUBSYS_IPSET << 8U | command), flags,
       nfgenmsg{.nfgen_family = number_of(family), .version = NFNETLINK_V0, .res_id = 0});
-  message.u8(IPSET_ATTR_PROTOCOL, kProtocol).text(IPSET_ATTR_SETNAME, set_name(set, family));
+  message.u8(IPSET_ATTR_PROTOCOL, kProtocol).text(IPSET_ATTR_SETNAME, name);
   return message;
 }
 
@@ -88,12 +91,10 @@ std::optional<SetEntry> read_entry(const nlattr* nest, SetId set, IpFamily famil
   return out;
 }
 
-}  // namespace
-
-MessageBuilder create_set(SetId set, IpFamily family) {
+MessageBuilder create(std::string_view name, SetId set, IpFamily family) {
   const SetSchema& wanted = schema(set);
   // Without NLM_F_EXCL a set of the same shape may be there already.
-  auto message = start(IPSET_CMD_CREATE, set, family, NLM_F_CREATE);
+  auto message = start(IPSET_CMD_CREATE, name, family, NLM_F_CREATE);
   message.text(IPSET_ATTR_TYPENAME, wanted.type)
       .u8(IPSET_ATTR_REVISION, wanted.revision)
       .u8(IPSET_ATTR_FAMILY, number_of(family));
@@ -109,20 +110,47 @@ MessageBuilder create_set(SetId set, IpFamily family) {
   return message;
 }
 
-MessageBuilder destroy_set(SetId set, IpFamily family) {
-  return start(IPSET_CMD_DESTROY, set, family);
+}  // namespace
+
+MessageBuilder create_set(SetId set, IpFamily family) {
+  return create(set_name(set, family), set, family);
 }
 
-MessageBuilder list_set(SetId set, IpFamily family) {
-  return start(IPSET_CMD_LIST, set, family, NLM_F_DUMP);
+MessageBuilder destroy_set(SetId set, IpFamily family) {
+  return destroy_set(set_name(set, family), family);
+}
+
+MessageBuilder destroy_set(std::string_view name, IpFamily family) {
+  return start(IPSET_CMD_DESTROY, name, family);
+}
+
+MessageBuilder list_set(std::string_view name, IpFamily family) {
+  return start(IPSET_CMD_LIST, name, family, NLM_F_DUMP);
 }
 
 MessageBuilder entry_message(const SetEntry& entry, bool add) {
+  const IpFamily family = entry.address.family();
   // Without NLM_F_EXCL an entry may be there already, or be missing.
-  auto message = start(add ? IPSET_CMD_ADD : IPSET_CMD_DEL, entry.set, entry.address.family());
+  auto message = start(add ? IPSET_CMD_ADD : IPSET_CMD_DEL, set_name(entry.set, family), family);
   message.nest(IPSET_ATTR_DATA, [&](MessageBuilder& m) { put_entry(m, entry, add); });
   return message;
 }
+
+MessageBuilder create_spare(SetId set, IpFamily family) { return create(kSpare, set, family); }
+
+MessageBuilder spare_entry_message(const SetEntry& entry) {
+  auto message = start(IPSET_CMD_ADD, kSpare, entry.address.family());
+  message.nest(IPSET_ATTR_DATA, [&](MessageBuilder& m) { put_entry(m, entry, true); });
+  return message;
+}
+
+MessageBuilder swap_with_spare(SetId set, IpFamily family) {
+  auto message = start(IPSET_CMD_SWAP, set_name(set, family), family);
+  message.text(IPSET_ATTR_SETNAME2, kSpare);
+  return message;
+}
+
+MessageBuilder destroy_spare(IpFamily family) { return destroy_set(kSpare, family); }
 
 std::vector<SetEntry> read_entries(Bytes message, SetId set, IpFamily family) {
   std::vector<SetEntry> out;
