@@ -13,8 +13,10 @@ namespace fairlead::apiserver {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::MatchesRegex;
+using testing::StartsWith;
 
 constexpr std::string_view kProtobuf = "application/vnd.kubernetes.protobuf";
 constexpr std::string_view kNodes = "/api/v1/nodes";
@@ -81,6 +83,41 @@ class ProtobufServerTest : public testing::Test {
     const std::string_view unknown = body.substr(4);
     return api_.text("TypeMeta", api_.member("Unknown", unknown, "typeMeta")) + "| " +
            api_.text(message, api_.member("Unknown", unknown, "raw"));
+  }
+  // A watch of Nodes whose frames are read one by one.
+  struct Watch {
+    std::unique_ptr<io::HttpBodyStream> stream;
+    std::string buffer;
+  };
+  Watch open_watch(std::string_view query) {
+    auto opened =
+        run_task(loop_, client_->open({.target = fmt::format("{}?watch=true&{}", kNodes, query),
+                                       .headers = {{"Accept", std::string(kProtobuf)}}},
+                                      10s));
+    EXPECT_TRUE(opened);
+    if (!opened) return {};
+    EXPECT_EQ(io::find_header((*opened)->headers(), "Content-Type"),
+              "application/vnd.kubernetes.protobuf;stream=watch");
+    return {.stream = *std::move(opened), .buffer = {}};
+  }
+  // "ADDED " and the object's text; "end" after the last.
+  std::string next(Watch& watch) {
+    while (true) {
+      std::string& buffer = watch.buffer;
+      std::size_t length = 0;
+      for (std::size_t i = 0; i < 4 && buffer.size() >= 4; ++i)
+        length = length << 8 | static_cast<std::uint8_t>(buffer[i]);
+      if (buffer.size() >= 4 && buffer.size() - 4 >= length) {
+        const std::string event = buffer.substr(4, length);
+        buffer.erase(0, 4 + length);
+        const std::string object =
+            api_.member("RawExtension", api_.member("WatchEvent", event, "object"), "raw");
+        return api_.member("WatchEvent", event, "type") + " " + text_of(object, "Node");
+      }
+      auto more = run_task(loop_, watch.stream->read_some(10s));
+      if (!more || !*more) return "end";
+      buffer += **more;
+    }
   }
   Answer create_node(std::string_view name) {
     return call("POST", std::string(kNodes),
@@ -150,46 +187,40 @@ TEST_F(ProtobufServerTest, ListsAreWholeOrOfMetadata) {
 
 TEST_F(ProtobufServerTest, AWatchIsFramesThatEndTheirInitialEventsAndGoOn) {
   create_node("a");
-  auto opened =
-      run_task(loop_, client_->open({.target = fmt::format("{}?watch=true&sendInitialEvents=true&"
-                                                           "resourceVersionMatch=NotOlderThan&"
-                                                           "allowWatchBookmarks=true",
-                                                           kNodes),
-                                     .headers = {{"Accept", std::string(kProtobuf)}}},
-                                    10s));
-  ASSERT_TRUE(opened) << opened.error().message;
-  auto& stream = **opened;
-  EXPECT_EQ(io::find_header(stream.headers(), "Content-Type"),
-            "application/vnd.kubernetes.protobuf;stream=watch");
-  std::string buffer;
-  const auto next = [&]() -> std::string {
-    while (true) {
-      std::size_t length = 0;
-      for (std::size_t i = 0; i < 4 && buffer.size() >= 4; ++i)
-        length = length << 8 | static_cast<std::uint8_t>(buffer[i]);
-      if (buffer.size() >= 4 && buffer.size() - 4 >= length) {
-        const std::string event = buffer.substr(4, length);
-        buffer.erase(0, 4 + length);
-        const std::string object =
-            api_.member("RawExtension", api_.member("WatchEvent", event, "object"), "raw");
-        return api_.member("WatchEvent", event, "type") + " " + text_of(object, "Node");
-      }
-      auto more = run_task(loop_, stream.read_some(10s));
-      if (!more || !*more) return "end";
-      buffer += **more;
-    }
-  };
-  EXPECT_THAT(next(),
+  Watch watch = open_watch(
+      "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+  EXPECT_THAT(next(watch),
               MatchesRegex(R"(ADDED apiVersion: "v1" kind: "Node" \| metadata . name: "a".*)"));
-  EXPECT_THAT(next(), MatchesRegex(R"(BOOKMARK apiVersion: "v1" kind: "Node" \| metadata . )"
-                                   R"(resourceVersion: "[0-9]+" annotations . )"
-                                   R"(key: "k8s.io/initial-events-end" value: "true" . . )"));
+  EXPECT_THAT(next(watch), MatchesRegex(R"(BOOKMARK apiVersion: "v1" kind: "Node" \| metadata . )"
+                                        R"(resourceVersion: "[0-9]+" annotations . )"
+                                        R"(key: "k8s.io/initial-events-end" value: "true" . . )"));
   create_node("b");
-  EXPECT_THAT(next(),
+  EXPECT_THAT(next(watch),
               MatchesRegex(R"(ADDED apiVersion: "v1" kind: "Node" \| metadata . name: "b".*)"));
   call("DELETE", fmt::format("{}/b", kNodes));
-  EXPECT_THAT(next(),
+  EXPECT_THAT(next(watch),
               MatchesRegex(R"(DELETED apiVersion: "v1" kind: "Node" \| metadata . name: "b".*)"));
+}
+
+// What is deleted for a watch is the state before, at the revision of the change: not the bytes
+// that the state before had been read by.
+TEST_F(ProtobufServerTest, AnObjectThatASelectorLosesIsDeletedAtTheRevisionOfTheChange) {
+  const auto node = [this](std::string_view label) {
+    return body_of("v1", "Node",
+                   fmt::format(R"(metadata{{name:"a" labels{{key:"app" value:"{}"}}}})", label));
+  };
+  call("POST", std::string(kNodes), node("x"));
+  Watch watch = open_watch("labelSelector=app%3Dx");
+  EXPECT_THAT(next(watch), StartsWith("ADDED "));  // its bytes are kept from here on
+  const std::string changed =
+      text_of(call("PUT", fmt::format("{}/a", kNodes), node("y")).body, "Node");
+  const std::string deleted = next(watch);
+  EXPECT_THAT(deleted, AllOf(StartsWith("DELETED "), HasSubstr(R"(key: "app" value: "x")")));
+  const auto revision_in = [](const std::string& text) {
+    const std::size_t at = text.find("resourceVersion: ");
+    return text.substr(at, text.find(' ', at + 17) - at);
+  };
+  EXPECT_EQ(revision_in(deleted), revision_in(changed));
 }
 
 TEST_F(ProtobufServerTest, BodiesThatAreNoneAreRefusedAndStoreNothing) {
