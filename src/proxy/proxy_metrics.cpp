@@ -86,6 +86,30 @@ std::string labels_of(const plan::Traffic& traffic) {
   return out;
 }
 
+std::string connect_latency_text(const std::vector<plan::Traffic>& all) {
+  constexpr std::string_view kName = "fairlead_proxy_service_connect_duration_seconds";
+  std::string out;
+  for (const plan::Traffic& traffic : all) {
+    if (traffic.connected_within_ms.empty()) continue;
+    if (out.empty()) {
+      out = fmt::format(
+          "# HELP {0} Time until an endpoint took a connection\n# TYPE {0} histogram\n", kName);
+    }
+    const std::string labels = labels_of(traffic);
+    std::uint64_t count = 0;
+    for (const auto& [bound, connected] : traffic.connected_within_ms) {
+      count += connected;
+      out += fmt::format("{}_bucket{{{},le=\"{}\"}} {}\n", kName, labels,
+                         static_cast<double>(bound) / 1000, count);
+    }
+    count += traffic.connected_later;
+    out +=
+        fmt::format("{0}_bucket{{{1},le=\"+Inf\"}} {2}\n{0}_sum{{{1}}} {3}\n{0}_count{{{1}}} {2}\n",
+                    kName, labels, count, traffic.connecting_seconds);
+  }
+  return out;
+}
+
 // One family for services and one for their endpoints, so that a sum counts nothing twice. A column
 // that the mode does not count is left out.
 struct Column {
@@ -132,7 +156,7 @@ std::string traffic_text(const std::vector<plan::Traffic>& all) {
              "Endpoints that did not answer before another was tried",
              [](const plan::Traffic& t) { return t.retried; }},
   };
-  std::string out;
+  std::string out = connect_latency_text(all);
   for (const bool endpoints : {false, true}) {
     for (const Column& column : kColumns) out += column_text(endpoints, column, all);
   }

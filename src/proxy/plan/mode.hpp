@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,6 +48,11 @@ struct Traffic {
   // Of a service, where the mode knows: clients that were turned away for want of an endpoint that
   // answers, and endpoints that did not answer.
   std::optional<std::uint64_t> failed, retried;
+  // Connections to endpoints that were made within so many milliseconds, not counting those of the
+  // bounds before. Empty: the mode does not know.
+  std::map<std::uint64_t, std::uint64_t> connected_within_ms{};
+  std::uint64_t connected_later = 0;
+  double connecting_seconds = 0;  // altogether
   bool operator==(const Traffic&) const = default;
 };
 

@@ -212,6 +212,42 @@ TEST(MetricsSurface, LogCanBeMadeToSayMoreWhereProfilingIsOn) {
   EXPECT_FALSE(log::enabled(1));
 }
 
+TEST(Metrics, TrafficOfServicesAndEndpointsIsThereAsFarAsTheModeCounts) {
+  ProxyMetrics metrics = make("userspace");
+  const plan::PlanKey key{.service_port = {.namespace_ = "ns", .name = "web", .port = "http"}};
+  metrics.traffic({{.service = key,
+                    .connections = 7,
+                    .bytes_in = 100,
+                    .bytes_out = 200,
+                    .failed = 2,
+                    .connected_within_ms = {{1, 3}, {2, 2}},
+                    .connected_later = 1,
+                    .connecting_seconds = 0.5},
+                   {.service = key,
+                    .endpoint = *SocketAddress::parse("10.0.0.1:8080"),
+                    .connections = 4,
+                    .active = 1}});
+  const std::string text = metrics.serialize();
+  const std::string labels =
+      R"(ip_family="IPv4",namespace="ns",service="web",port="http",protocol="TCP")";
+  const std::string latency = "fairlead_proxy_service_connect_duration_seconds";
+  for (const std::string& line : {
+           "fairlead_proxy_service_connections_total{" + labels + "} 7\n",
+           "fairlead_proxy_service_sent_bytes_total{" + labels + "} 200\n",
+           "fairlead_proxy_service_connections_failed_total{" + labels + "} 2\n",
+           "fairlead_proxy_endpoint_active_connections{" + labels +
+               ",endpoint=\"10.0.0.1:8080\"} 1\n",
+           latency + "_bucket{" + labels + ",le=\"0.001\"} 3\n",
+           latency + "_bucket{" + labels + ",le=\"0.002\"} 5\n",
+           latency + "_bucket{" + labels + ",le=\"+Inf\"} 6\n",
+           latency + "_sum{" + labels + "} 0.5\n",
+           latency + "_count{" + labels + "} 6\n",
+       }) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
+  EXPECT_THAT(text, Not(HasSubstr("connection_retries_total{"))) << "not counted";
+}
+
 TEST(HealthSurface, HasTwoPathsAndCountsWhatItSaid) {
   ProxyMetrics metrics = make("nftables");
   const HealthInputs leaving = {.sync_period = 30s, .families = {IpFamily::V4}};

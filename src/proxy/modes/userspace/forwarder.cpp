@@ -320,6 +320,8 @@ std::vector<ServiceTotals> Forwarder::totals() const {
                    .retries = c.retries,
                    .bytes_in = c.bytes_in,
                    .bytes_out = c.bytes_out});
+    std::ranges::copy(c.connect_ms, out.back().connect_ms.begin());
+    out.back().connect_ns = c.connect_ns;
   }
   return out;
 }

@@ -12,6 +12,7 @@
 // packets get to the ports (entry_rules).
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,6 +50,8 @@ struct ServiceTotals {
   plan::PlanKey key;
   std::map<plan::Backend, EndpointCount> endpoints;
   std::uint64_t opened = 0, closed = 0, refused = 0, retries = 0, bytes_in = 0, bytes_out = 0;
+  std::array<std::uint64_t, ServiceCounters::kConnectBuckets> connect_ms{};
+  std::uint64_t connect_ns = 0;
 };
 
 class Forwarder {

@@ -22,6 +22,7 @@ void ServiceCounters::connected_after(std::chrono::nanoseconds took) {
   const auto ms =
       static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(took).count());
   const auto bucket = ms <= 1 ? 0 : std::bit_width(ms - 1);
+  connect_ns.fetch_add(static_cast<std::uint64_t>(took.count()), std::memory_order_relaxed);
   connect_ms[std::min<std::size_t>(static_cast<std::size_t>(bucket), connect_ms.size() - 1)]++;
 }
 

@@ -37,7 +37,9 @@ struct ServiceCounters {
   std::atomic<std::uint64_t> retries = 0;  // an endpoint did not answer and another was tried
   std::atomic<std::uint64_t> bytes_in = 0, bytes_out = 0;  // from and to clients
   // Upper bounds in milliseconds: 1, 2, 4, ... 1024, and above.
-  std::array<std::atomic<std::uint64_t>, 12> connect_ms{};
+  static constexpr std::size_t kConnectBuckets = 12;
+  std::array<std::atomic<std::uint64_t>, kConnectBuckets> connect_ms{};
+  std::atomic<std::uint64_t> connect_ns = 0;  // altogether
   void connected_after(std::chrono::nanoseconds took);
 };
 

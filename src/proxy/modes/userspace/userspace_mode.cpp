@@ -11,6 +11,18 @@
 #include "proxy/modes/userspace/rule_entrance.hpp"
 
 namespace fairlead::userspace {
+namespace {
+
+void add_latencies(const ServiceTotals& totals, plan::Traffic& out) {
+  const std::size_t bounds = totals.connect_ms.size() - 1;
+  for (std::size_t i = 0; i < bounds; ++i) {
+    out.connected_within_ms.emplace(std::uint64_t{1} << i, totals.connect_ms[i]);
+  }
+  out.connected_later = totals.connect_ms[bounds];
+  out.connecting_seconds = static_cast<double>(totals.connect_ns) / 1e9;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
   FAIRLEAD_TRY(mode, UserspaceMode::create(config));
@@ -230,6 +242,8 @@ Result<std::vector<plan::Traffic>> UserspaceMode::traffic(const plan::Plan&) {
                    .active = totals.opened - totals.closed,
                    .failed = totals.refused,
                    .retried = totals.retries});
+    // Datagrams go to endpoints without being connected.
+    if (totals.key.service_port.protocol == Protocol::Tcp) add_latencies(totals, out.back());
     for (const auto& [backend, count] : totals.endpoints) {
       out.push_back({.service = totals.key,
                      .endpoint = SocketAddress{.address = backend.address, .port = backend.port},
