@@ -92,6 +92,32 @@ ApiResult<Verb> verb_of(const io::HttpRequest& request, const io::Url& url, cons
   return method_not_allowed();
 }
 
+// A list or watch of one name is about that object.
+std::string selected_name(const io::Url& url) {
+  const auto terms = kube::parse_field_selector(url.param("fieldSelector").value_or(""));
+  if (!terms) return {};  // refused later, with the reason
+  const auto by_name = std::ranges::find_if(*terms, [](const kube::FieldTerm& term) {
+    return term.field == "metadata.name" && !term.negated;
+  });
+  return by_name == terms->end() ? std::string() : by_name->value;
+}
+
+Attributes attributes_of(const ResourceCall& call) {
+  const ApiPath& path = call.path;
+  Attributes out{.verb = std::string(to_string(call.verb)),
+                 .path = {},
+                 .group = path.group,
+                 .resource = path.resource,
+                 .subresource = path.subresource,
+                 .ns = path.ns,
+                 .name = path.name};
+  // A namespace is in itself: who is bound in it may be allowed to look at it.
+  if (path.group.empty() && path.resource == "namespaces") out.ns = path.name;
+  const bool selects = call.verb == Verb::List || call.verb == Verb::Watch;
+  if (selects && out.name.empty()) out.name = selected_name(*call.url);
+  return out;
+}
+
 bool offers(const std::vector<std::string>& verbs, Verb verb) {
   return std::ranges::find(verbs, to_string(verb)) != verbs.end();
 }
@@ -110,10 +136,12 @@ ApiResult<void> check_verb(const ResourceInfo& info, const ApiPath& path, Verb v
 }  // namespace
 
 ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
-                       const ServiceAccountTokens& tokens)
+                       const ServiceAccountTokens& tokens, const Authorizer& authorizer)
     : registry_(registry),
       authenticator_(authenticator),
-      resources_(registry, clock),
+      authorizer_(authorizer),
+      guard_(authorizer),
+      resources_(registry, clock, guard_),
       reviews_(tokens),
       discovery_(registry.strategies()),
       version_(version_document()),
@@ -187,7 +215,10 @@ io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool
       registry_.has_group_version(path->group, path->version)) {
     co_return co_await answer_resource(exchange, url, &*user, *std::move(path));
   }
-  auto allowed = authorize(*user, {.verb = to_lower_ascii(request.method), .path = url->path});
+  // HEAD is a GET without the answer's body.
+  const bool head = request.method == "HEAD";
+  auto allowed = authorizer_.authorize(
+      *user, {.verb = head ? "get" : to_lower_ascii(request.method), .path = url->path});
   if (!allowed) co_return std::move(allowed).error();
   if (url->path == "/healthz" || url->path == "/livez" || url->path == "/readyz") {
     if (!is_reading(request.method)) co_return method_not_allowed();
@@ -272,7 +303,7 @@ ApiResult<ResourceCall> ApiHandler::route(const io::HttpRequest& request, const 
                       .path = std::move(path),
                       .request = &request,
                       .url = &url,
-                      .user = {}};
+                      .user = nullptr};
 }
 
 io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* exchange,
@@ -280,15 +311,9 @@ io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* excha
                                                          ApiPath path) {
   auto call = route(exchange->request(), *url, std::move(path));
   if (!call) co_return std::move(call).error();
-  auto allowed = authorize(*user, {.verb = std::string(to_string(call->verb)),
-                                   .path = {},
-                                   .group = call->path.group,
-                                   .resource = call->path.resource,
-                                   .subresource = call->path.subresource,
-                                   .ns = call->path.ns,
-                                   .name = call->path.name});
+  auto allowed = authorizer_.authorize(*user, attributes_of(*call));
   if (!allowed) co_return std::move(allowed).error();
-  call->user = user->name;
+  call->user = user;
   if (call->verb == Verb::Watch) {
     auto watched = co_await resources_.watch(*std::move(call), exchange);
     if (!watched) co_return std::move(watched).error();

@@ -8,8 +8,10 @@
 #include <string>
 
 #include "apiserver/auth.hpp"
+#include "apiserver/authorizer.hpp"
 #include "apiserver/discovery.hpp"
 #include "apiserver/kinds.hpp"
+#include "apiserver/rbac_guard.hpp"
 #include "apiserver/resource_handler.hpp"
 #include "apiserver/reviews.hpp"
 #include "io/http.hpp"
@@ -20,7 +22,7 @@ class ApiHandler {
  public:
   // All must outlive the handler.
   ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
-             const ServiceAccountTokens& tokens);
+             const ServiceAccountTokens& tokens, const Authorizer& authorizer);
 
   // `trusted`: the listener is plain HTTP on loopback, whose peers without credentials are
   // administrators.
@@ -42,6 +44,8 @@ class ApiHandler {
 
   Registry& registry_;
   const Authenticator& authenticator_;
+  const Authorizer& authorizer_;
+  const RbacGuard guard_;
   ResourceHandler resources_;
   Reviews reviews_;
   Discovery discovery_;

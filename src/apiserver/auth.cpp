@@ -104,42 +104,4 @@ ApiResult<User> Authenticator::authenticate_token(std::string_view token) const 
   return unauthorized();
 }
 
-namespace {
-
-bool is_public(std::string_view path) {
-  static constexpr std::string_view kPaths[] = {"/healthz", "/livez", "/readyz", "/version",
-                                                "/version/"};
-  return std::ranges::find(kPaths, path) != std::end(kPaths);
-}
-
-bool is_discovery(std::string_view path) {
-  return path == "/api" || path == "/apis" || path.starts_with("/api/") ||
-         path.starts_with("/apis/") || path.starts_with("/openapi/");
-}
-
-}  // namespace
-
-ApiResult<void> authorize(const User& user, const Attributes& attributes) {
-  if (user.in_group(kMasters)) return {};
-  const bool reads = attributes.verb == "get" || attributes.verb == "head";
-  if (!attributes.path.empty()) {
-    if (reads && is_public(attributes.path)) return {};
-    if (reads && user.in_group(kAuthenticated) && is_discovery(attributes.path)) return {};
-    StatusError error = forbidden_status({}, {}, {});
-    error.message = fmt::format("forbidden: User \"{}\" cannot {} path \"{}\"", user.name,
-                                attributes.verb, attributes.path);
-    return error;
-  }
-  const std::string resource = attributes.subresource.empty()
-                                   ? attributes.resource
-                                   : attributes.resource + "/" + attributes.subresource;
-  const std::string scope = attributes.ns.empty()
-                                ? "at the cluster scope"
-                                : fmt::format("in the namespace \"{}\"", attributes.ns);
-  return forbidden_status(
-      {.group = attributes.group, .resource = attributes.resource}, attributes.name,
-      fmt::format("User \"{}\" cannot {} resource \"{}\" in API group \"{}\" {}", user.name,
-                  attributes.verb, resource, attributes.group, scope));
-}
-
 }  // namespace fairlead::apiserver

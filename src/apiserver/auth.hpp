@@ -1,7 +1,5 @@
-// Who asks (authentication) and whether they may (authorization). Immutable after start; tokens
-// stay inside and are compared in constant time. Today's rule is one sentence: group system:masters
-// may do everything, everyone may look at health and version, everybody authenticated may read
-// discovery, and anything else is 403.
+// Who asks. Immutable after start; tokens stay inside and are compared in constant time. Whether
+// they may is authorizer.hpp's.
 #pragma once
 
 #include <string>
@@ -41,13 +39,5 @@ class Authenticator {
   std::vector<TokenEntry> tokens_;
   const ServiceAccountTokens* accounts_;
 };
-
-// What is asked of whom.
-struct Attributes {
-  std::string verb;  // "get", "list", ...; lower-case method for non-resource paths
-  std::string path;  // non-resource; empty for resources
-  std::string group, resource, subresource, ns, name;
-};
-ApiResult<void> authorize(const User& user, const Attributes& attributes);
 
 }  // namespace fairlead::apiserver

@@ -55,6 +55,9 @@ std::unique_ptr<const Strategy> make_config_map_strategy();
 std::unique_ptr<const Strategy> make_ip_address_strategy();
 std::unique_ptr<const Strategy> make_service_cidr_strategy();
 std::unique_ptr<const Strategy> make_service_account_strategy();
+// Role or ClusterRole; RoleBinding or ClusterRoleBinding.
+std::unique_ptr<const Strategy> make_role_strategy(bool namespaced);
+std::unique_ptr<const Strategy> make_role_binding_strategy(bool namespaced);
 ResourceInfo ip_address_info();
 
 }  // namespace fairlead::apiserver

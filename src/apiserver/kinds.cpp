@@ -19,6 +19,10 @@ std::vector<std::unique_ptr<const Strategy>> make_strategies(const KindsConfig& 
   out.push_back(make_event_strategy());
   out.push_back(make_ip_address_strategy());
   out.push_back(make_service_cidr_strategy());
+  for (const bool namespaced : {false, true}) {
+    out.push_back(make_role_binding_strategy(namespaced));
+    out.push_back(make_role_strategy(namespaced));
+  }
   return out;
 }
 

@@ -144,6 +144,16 @@ ApiResult<void> ObjectWriter::check_namespace(const Resource& resource, std::str
   return {};
 }
 
+ApiResult<void> ObjectWriter::check_guard(const Resource& resource, const WriteRequest& request,
+                                          const Document* old, const Document& next) const {
+  const User* user = request.context.asker;
+  if (guard_ == nullptr || user == nullptr) return {};
+  if (old == nullptr && !request.name.empty()) {
+    FAIRLEAD_CHECK(guard_->may_create(*user, resource.info(), request.ns, request.name));
+  }
+  return guard_->may_write(*user, resource.info(), request.ns, old, next);
+}
+
 ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
                                                         const WriteRequest& request,
                                                         Document document) {
@@ -167,6 +177,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
   set_owners(document, std::move(owners));
   const FieldErrors errors = strategy.validate_create(request.context, document);
   if (!errors.empty()) return invalid_status(info.qualified_kind(), name, errors);
+  FAIRLEAD_CHECK(check_guard(resource, request, nullptr, document));
 
   transaction.expect(key, 0);
   transaction.put(key, as_stored(strategy, document));
@@ -249,6 +260,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_update(Resource& resource,
            strategy.validate_subresource_update(request.context, request.subresource, old, next));
   }
   if (!errors.empty()) return invalid_status(info.qualified_kind(), request.name, errors);
+  FAIRLEAD_CHECK(check_guard(resource, request, &old, next));
   append(warnings, strategy.warnings(next));
   set_owners(next, std::move(owners));
   return store_changed(resource, request, current, transaction, std::move(old), std::move(next),

@@ -9,6 +9,7 @@
 
 #include "apiserver/registry.hpp"
 #include "apiserver/strategy.hpp"
+#include "apiserver/user.hpp"
 
 namespace fairlead::apiserver {
 
@@ -36,9 +37,24 @@ struct Written {
 // lost race.
 using Change = std::function<ApiResult<Document>(const Document& current)>;
 
+// Who may write what, where that depends on what is written. Asked for requests of users, not for
+// what the server writes itself.
+class WriteGuard {
+ public:
+  virtual ~WriteGuard() = default;
+  // By a PUT or an apply, which was authorized as an update.
+  virtual ApiResult<void> may_create(const User& user, const ResourceInfo& info,
+                                     std::string_view ns, std::string_view name) const = 0;
+  // `old` is null on create.
+  virtual ApiResult<void> may_write(const User& user, const ResourceInfo& info, std::string_view ns,
+                                    const Document* old, const Document& next) const = 0;
+};
+
 class ObjectWriter {
  public:
-  explicit ObjectWriter(Registry& registry) : registry_(registry) {}
+  // Both must outlive the writer; without a guard everything may be written.
+  explicit ObjectWriter(Registry& registry, const WriteGuard* guard = nullptr)
+      : registry_(registry), guard_(guard) {}
 
   io::Task<ApiResult<Written>> create(Resource& resource, WriteRequest request, Document body);
   // PUT (change ignores its argument) and PATCH. For a missing object of a kind that allows it, a
@@ -74,7 +90,11 @@ class ObjectWriter {
   // nullopt: lost a race.
   io::Task<ApiResult<std::optional<Written>>> commit(Plan plan);
 
+  ApiResult<void> check_guard(const Resource& resource, const WriteRequest& request,
+                              const Document* old, const Document& next) const;
+
   Registry& registry_;
+  const WriteGuard* guard_;
 };
 
 }  // namespace fairlead::apiserver

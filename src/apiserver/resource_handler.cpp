@@ -256,9 +256,10 @@ ApiResult<WriteRequest> ResourceHandler::write_request(const ResourceCall& call,
   WriteRequest out;
   out.context = {.now = clock_.wall(),
                  .dry_run = options.dry_run,
-                 .user = call.user,
-                 .field_manager = field_manager_name(options.field_manager,
-                                                     header(*call.request, "User-Agent"))};
+                 .user = call.user->name,
+                 .field_manager =
+                     field_manager_name(options.field_manager, header(*call.request, "User-Agent")),
+                 .asker = call.user};
   out.ns = call.path.ns;
   out.name = call.path.name;
   out.subresource = call.path.subresource;
@@ -442,7 +443,11 @@ ApiResult<DeleteOptions> delete_options(const ResourceCall& call) {
 
 WriteRequest delete_request(const ResourceCall& call, const DeleteOptions& options, WallTime now) {
   WriteRequest out;
-  out.context = {.now = now, .dry_run = options.dry_run, .user = call.user, .field_manager = {}};
+  out.context = {.now = now,
+                 .dry_run = options.dry_run,
+                 .user = call.user->name,
+                 .field_manager = {},
+                 .asker = call.user};
   out.ns = call.path.ns;
   out.name = call.path.name;
   return out;

@@ -28,13 +28,14 @@ struct ResourceCall {
   ApiPath path;
   const io::HttpRequest* request = nullptr;
   const io::Url* url = nullptr;
-  std::string user;
+  const User* user = nullptr;  // who asks
 };
 
 class ResourceHandler {
  public:
-  ResourceHandler(Registry& registry, const Clock& clock)
-      : registry_(registry), clock_(clock), writer_(registry) {}
+  // All must outlive the handler.
+  ResourceHandler(Registry& registry, const Clock& clock, const WriteGuard& guard)
+      : registry_(registry), clock_(clock), writer_(registry, &guard) {}
 
   // Every verb but Watch.
   io::Task<ApiResult<io::HttpResponse>> answer(ResourceCall call);

@@ -139,6 +139,10 @@ using Schemas = std::map<std::pair<std::string, std::string>, Schema>;  // by gr
 Schemas make_schemas() {
   const std::string address =
       "{ip:s hostname:s nodeName:s targetRef:" + std::string(kObjectReference) + "}";
+  const std::string rules =
+      "[]{verbs:[]s apiGroups:[]s resources:[]s resourceNames:[]s nonResourceURLs:[]s}";
+  const std::string binding =
+      "subjects:[]{kind:s apiGroup:s name:s namespace:s} roleRef:{apiGroup:s kind:s name:s}";
   const std::map<std::pair<std::string, std::string>, std::string> bodies = {
       {{"", "Service"}, service_body()},
       {{"discovery.k8s.io", "EndpointSlice"}, endpoint_slice_body()},
@@ -163,6 +167,13 @@ Schemas make_schemas() {
       {{"", "ServiceAccount"},
        "secrets:[]" + std::string(kObjectReference) +
            " imagePullSecrets:[]{name:s} automountServiceAccountToken:b"},
+      {{"rbac.authorization.k8s.io", "Role"}, "rules:" + rules},
+      {{"rbac.authorization.k8s.io", "ClusterRole"},
+       "rules:" + rules +
+           " aggregationRule:{clusterRoleSelectors:[]{matchLabels:m "
+           "matchExpressions:[]{key:s operator:s values:[]s}}}"},
+      {{"rbac.authorization.k8s.io", "RoleBinding"}, binding},
+      {{"rbac.authorization.k8s.io", "ClusterRoleBinding"}, binding},
       {{"authentication.k8s.io", "TokenRequest"},
        "spec:{audiences:[]s expirationSeconds:i boundObjectRef:{kind:s apiVersion:s name:s uid:s}} "
        "status:{token:s expirationTimestamp:t}"},

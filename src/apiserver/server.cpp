@@ -6,6 +6,7 @@
 #include "apiserver/event_expiry.hpp"
 #include "apiserver/kubernetes_service.hpp"
 #include "apiserver/lifecycle.hpp"
+#include "apiserver/rbac_bootstrap.hpp"
 #include "apiserver/service_account_keeper.hpp"
 #include "apiserver/store/sqlite_store.hpp"
 #include "base/log.hpp"
@@ -29,6 +30,7 @@ class Server final : public ApiServer {
     Pki pki;
     TokenKeys token_keys;
     TokenTerms token_terms;
+    AuthorizationMode authorization;
     std::optional<SocketAddress> advertise;
     std::vector<IpPrefix> service_cidrs;
     std::chrono::nanoseconds event_lifetime;
@@ -44,9 +46,12 @@ class Server final : public ApiServer {
         account_tokens_(registry_, *clock_, std::move(parts.token_keys.signing),
                         std::move(parts.token_keys.further), std::move(parts.token_terms)),
         authenticator_(std::move(tokens), &account_tokens_),
-        handler_(registry_, *clock_, authenticator_, account_tokens_),
+        rbac_(registry_),
+        authorizer_(parts.authorization, rbac_),
+        handler_(registry_, *clock_, authenticator_, account_tokens_, authorizer_),
         reaper_(registry_, *clock_, executor),
         account_keeper_(registry_, *clock_, executor),
+        role_aggregator_(registry_, *clock_, executor),
         expiry_(registry_, *clock_, parts.event_lifetime),
         tasks_(executor, "apiserver") {
     if (parts.advertise) {
@@ -80,10 +85,12 @@ class Server final : public ApiServer {
     expiry_.load();
     registry_.on_change(
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
+    rbac_.load();
     FAIRLEAD_CO_CHECK(co_await prepare_patiently());
     if (kubernetes_) tasks_.spawn(kubernetes_->run());
     tasks_.spawn(reaper_.run());
     tasks_.spawn(account_keeper_.run());
+    tasks_.spawn(role_aggregator_.run());
     tasks_.spawn(expiry_.run());
     tasks_.spawn(compact_regularly(store_, clock_));
     for (const auto& server : servers_) server->start();
@@ -103,16 +110,17 @@ class Server final : public ApiServer {
     for (const auto& server : servers_) out.push_back(server->local_address());
     return out;
   }
-  Result<std::string> admin_kubeconfig(const std::string& url) const override {
+  Result<std::string> kubeconfig(const std::string& url, const std::string& user,
+                                 std::vector<std::string> groups) const override {
     if (url.starts_with("http://")) return make_insecure_kubeconfig(url);
-    FAIRLEAD_TRY(identity,
-                 pki_.client_identity("fairlead-admin", {std::string(kMasters)}, *clock_));
+    FAIRLEAD_TRY(identity, pki_.client_identity(user, std::move(groups), *clock_));
     return make_kubeconfig(url, pki_.ca_pem(), identity);
   }
 
  private:
   // What the cluster must have before clients come; what is there already stays.
   io::Task<Result<void>> prepare() {
+    FAIRLEAD_CO_CHECK(co_await make_standard_roles(&registry_, clock_));
     FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
     FAIRLEAD_CO_CHECK(co_await account_keeper_.make_missing());
     FAIRLEAD_CO_CHECK(co_await make_service_cidr(&registry_, clock_, service_cidrs_));
@@ -136,6 +144,8 @@ class Server final : public ApiServer {
 
   void react(const Resource& resource, const StoreEvent& event) {
     expiry_.wrote(resource, event);
+    rbac_.changed(resource, event.key);
+    role_aggregator_.changed(resource);
     // A namespace began to terminate, or something in one went away.
     if (&resource == &registry_.namespaces() || event.value == nullptr) {
       reaper_.poke();
@@ -151,9 +161,12 @@ class Server final : public ApiServer {
   Registry registry_;
   ServiceAccountTokens account_tokens_;
   Authenticator authenticator_;
+  Rbac rbac_;
+  Authorizer authorizer_;
   ApiHandler handler_;
   NamespaceReaper reaper_;
   ServiceAccountKeeper account_keeper_;
+  RoleAggregator role_aggregator_;
   EventExpiry expiry_;
   std::optional<KubernetesService> kubernetes_;
   std::vector<std::unique_ptr<io::HttpServer>> servers_;
@@ -239,6 +252,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
                                                        .pki = std::move(pki),
                                                        .token_keys = std::move(token_keys),
                                                        .token_terms = config.service_accounts.terms,
+                                                       .authorization = config.authorization,
                                                        .advertise = config.advertise,
                                                        .service_cidrs = config.kinds.service_cidrs,
                                                        .event_lifetime = config.event_lifetime,

@@ -9,7 +9,7 @@
 //   awaited before destruction, also when start() failed.
 //
 // Invariants: one writer per store.db (a second server is refused); what was answered with 2xx is
-// on disk. Not here: controllers (they are clients), leader election, RBAC (see auth.hpp).
+// on disk. Not here: controllers (they are clients), leader election.
 #pragma once
 
 #include <chrono>
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "apiserver/auth.hpp"
+#include "apiserver/authorizer.hpp"
 #include "apiserver/kinds.hpp"
 #include "apiserver/pki.hpp"
 #include "apiserver/store/store.hpp"
@@ -51,6 +52,7 @@ class ApiServer {
       TokenTerms terms;
     };
     ServiceAccounts service_accounts;
+    AuthorizationMode authorization = AuthorizationMode::Rbac;
     Pki::Names names;  // further names and addresses of the server's certificate
     // Where pods reach this server: makes Service and EndpointSlice default/kubernetes. Absent =
     // they are not made.
@@ -69,8 +71,13 @@ class ApiServer {
   virtual const Pki& pki() const = 0;
   virtual std::vector<SocketAddress> addresses() const = 0;  // of the listeners, in order
 
-  // A kubeconfig for `url` with a fresh client certificate of group system:masters.
-  virtual Result<std::string> admin_kubeconfig(const std::string& url) const = 0;
+  // A kubeconfig for `url` with a fresh client certificate of that user. Of http URLs everybody is
+  // the administrator.
+  virtual Result<std::string> kubeconfig(const std::string& url, const std::string& user,
+                                         std::vector<std::string> groups) const = 0;
+  Result<std::string> admin_kubeconfig(const std::string& url) const {
+    return kubeconfig(url, "fairlead-admin", {std::string(kMasters)});
+  }
 };
 
 }  // namespace fairlead::apiserver

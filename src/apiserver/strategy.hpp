@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "apiserver/status.hpp"
+#include "apiserver/user.hpp"
 #include "base/clock.hpp"
 
 namespace fairlead::apiserver {
@@ -72,6 +73,7 @@ struct RequestContext {
   bool dry_run = false;
   std::string user;
   std::string field_manager;
+  const User* asker = nullptr;  // null = the server itself; outlives the request
 };
 
 // Further keys of the store that are read and written together with the object: all or nothing.

@@ -172,6 +172,11 @@ void describe(CLI::App& app, ApiServerFlags& flags) {
       ->capture_default_str();
   app.add_option("--token-auth-file", flags.token_file,
                  "lines of token,user,uid[,\"group1,group2\"]");
+  app.add_option("--authorization-mode", flags.authorization_mode,
+                 "RBAC: by Roles and their bindings; AlwaysAllow: everybody who is authenticated "
+                 "may do everything")
+      ->check(CLI::IsMember({"RBAC", "AlwaysAllow"}))
+      ->capture_default_str();
   describe_service_accounts(app, flags);
   app.add_option(
       "--advertise-address", flags.advertise_address,
@@ -207,6 +212,9 @@ Result<ApiServer::Config> server_config(const ApiServerFlags& flags) {
   FAIRLEAD_TRY(event_lifetime, parse_event_ttl(flags.event_ttl));
   config.event_lifetime = event_lifetime;
   config.tokens = std::move(tokens);
+  config.authorization = flags.authorization_mode == "RBAC"
+                             ? apiserver::AuthorizationMode::Rbac
+                             : apiserver::AuthorizationMode::AlwaysAllow;
   FAIRLEAD_TRY(accounts, service_accounts(flags));
   config.service_accounts = std::move(accounts);
   config.data_directory = flags.data_dir;

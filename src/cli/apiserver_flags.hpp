@@ -28,6 +28,7 @@ struct ApiServerFlags {
   std::string signing_key_file;
   std::vector<std::string> key_files, issuers, audiences;
   std::string longest_token = "0s";
+  std::string authorization_mode = "RBAC";
   std::string advertise_address;
   std::string kubeconfig;
   std::vector<std::string> san;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "apiserver/etcd/etcd_store.hpp"
+#include "apiserver/rbac_bootstrap.hpp"
 #include "apiserver/server.hpp"
 #include "base/log.hpp"
 #include "cli/apiserver_flags.hpp"
@@ -18,16 +19,29 @@ namespace {
 using apiserver::ApiServer;
 
 constexpr char kFooter[] =
-    "Authorization: members of group system:masters may do everything; everyone else may read "
-    "/version, /healthz and (when\n"
-    "authenticated) discovery, and gets 403 for the rest. Finer rules are not offered yet.\n"
+    "Authorization: Roles, ClusterRoles and their bindings say who may do what; members of group "
+    "system:masters may do\n"
+    "everything, and the kubeconfig that is written is of that group. DATA-DIR/proxy.kubeconfig "
+    "and controller.kubeconfig\n"
+    "are for fairlead-proxy and fairlead-controller and allow what these need.\n"
     "Plain HTTP (--http-port) makes everyone who can reach it an administrator, which is why it is "
     "on loopback only.";
 
-io::Task<Result<void>> serve(ApiServer* server, std::string kubeconfig_path) {
+// For the programs that come as users of their own.
+Result<void> write_program_kubeconfigs(const ApiServer& server, const std::string& url,
+                                       const std::string& data_dir) {
+  FAIRLEAD_TRY(proxy, server.kubeconfig(url, std::string(apiserver::kProxyUser), {}));
+  FAIRLEAD_CHECK(apiserver::write_private_file(data_dir + "/proxy.kubeconfig", proxy));
+  FAIRLEAD_TRY(controller, server.kubeconfig(url, std::string(apiserver::kControllerUser), {}));
+  return apiserver::write_private_file(data_dir + "/controller.kubeconfig", controller);
+}
+
+io::Task<Result<void>> serve(ApiServer* server, const cli::ApiServerFlags* flags) {
   FAIRLEAD_CO_CHECK(co_await server->start());
   const auto addresses = server->addresses();
   const std::string url = fmt::format("https://{}", io::reachable(addresses.front()));
+  const std::string kubeconfig_path = cli::kubeconfig_path(*flags);
+  FAIRLEAD_CO_CHECK(write_program_kubeconfigs(*server, url, flags->data_dir));
   FAIRLEAD_CO_TRY(kubeconfig, server->admin_kubeconfig(url));
   FAIRLEAD_CO_CHECK(apiserver::write_private_file(kubeconfig_path, kubeconfig));
   log::info("Serving", {{"url", url}, {"kubeconfig", kubeconfig_path}});
@@ -38,8 +52,8 @@ io::Task<Result<void>> serve(ApiServer* server, std::string kubeconfig_path) {
   co_return Result<void>();
 }
 
-io::Task<Result<void>> serve_and_close(ApiServer* server, std::string kubeconfig_path) {
-  const Result<void> served = co_await serve(server, std::move(kubeconfig_path));
+io::Task<Result<void>> serve_and_close(ApiServer* server, const cli::ApiServerFlags* flags) {
+  const Result<void> served = co_await serve(server, flags);
   co_await server->close();
   co_return served;
 }
@@ -96,7 +110,7 @@ io::Task<Result<void>> run_on(apiserver::Store* store, const cli::ApiServerFlags
   config.store = store;
   const io::Executor loop = co_await io::asio::this_coro::executor;
   FAIRLEAD_CO_TRY(server, ApiServer::create(loop, std::move(config)));
-  co_return co_await serve_and_close(server.get(), cli::kubeconfig_path(*flags));
+  co_return co_await serve_and_close(server.get(), flags);
 }
 
 io::Task<Result<void>> run(const Flags* flags) {

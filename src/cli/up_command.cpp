@@ -109,6 +109,7 @@ Result<controlplane::SingleNodeConfig> make_config(const UpFlags& flags) {
   if (!pools) return pools.error().with_context("--load-balancer-pool");
   out.load_balancer.pools = *std::move(pools);
   out.kubeconfig = kubeconfig_path(flags.server);
+  out.proxy_kubeconfig = flags.server.data_dir + "/proxy.kubeconfig";
   out.proxy_flags = flags.proxy_flags;
   if (flags.no_proxy) return out;
   FAIRLEAD_TRY(folder, program_folder());

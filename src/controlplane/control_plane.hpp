@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "apiserver/server.hpp"
 #include "client/api_client.hpp"
@@ -24,11 +25,16 @@ class ControlPlane {
 
   // How an administrator reaches the server at `url`, with a certificate of its own.
   Result<client::ClusterAccess> access(const std::string& url) const;
+  // How a node proxy reaches it, as the user who may do what that needs.
+  Result<client::ClusterAccess> proxy_access(const std::string& url) const;
   // URL of the n-th listener, from this machine.
   std::string url(std::size_t listener = 0) const;
   client::ApiClient& client() { return *client_; }  // after start()
 
  private:
+  Result<client::ClusterAccess> access_as(const std::string& url, const std::string& user,
+                                          std::vector<std::string> groups) const;
+  Result<std::unique_ptr<client::ApiClient>> connect(const client::ClusterAccess& access) const;
   ControlPlane(io::Executor executor, std::unique_ptr<apiserver::ApiServer> server,
                controllers::LoadBalancerPolicy balancer, const Clock* clock)
       : executor_(std::move(executor)),
@@ -40,7 +46,7 @@ class ControlPlane {
   controllers::LoadBalancerPolicy balancer_;
   const Clock* clock_;
   std::unique_ptr<apiserver::ApiServer> server_;
-  std::unique_ptr<client::ApiClient> client_;
+  std::unique_ptr<client::ApiClient> client_, controllers_client_;
   std::unique_ptr<controllers::Controllers> controllers_;
 };
 

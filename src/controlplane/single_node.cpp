@@ -36,8 +36,10 @@ io::Task<Result<void>> SingleNode::start() {
   FAIRLEAD_CO_CHECK(
       co_await register_node(&control_plane_->client(), config_.node, Clock::real().wall()));
   if (config_.proxy.empty()) co_return Result<void>();
+  FAIRLEAD_CO_TRY(for_proxy, control_plane_->proxy_access(url()));
+  FAIRLEAD_CO_CHECK(client::write_kubeconfig(config_.proxy_kubeconfig, for_proxy, "fairlead"));
   ProxyProcess::Config proxy{.node = config_.node.name,
-                             .argv = {config_.proxy, "--kubeconfig=" + config_.kubeconfig,
+                             .argv = {config_.proxy, "--kubeconfig=" + config_.proxy_kubeconfig,
                                       "--hostname-override=" + config_.node.name,
                                       fmt::format("--healthz-bind-address={}", kProxyHealth)},
                              .health = kProxyHealth,

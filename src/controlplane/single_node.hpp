@@ -20,6 +20,7 @@ namespace fairlead::controlplane {
 struct SingleNodeConfig {
   apiserver::ApiServer::Config server;  // the first listener is the one the kubeconfig names
   std::string kubeconfig;               // path to write
+  std::string proxy_kubeconfig;         // the same for the proxy, when there is one
   NodeFacts node;
   controllers::LoadBalancerPolicy load_balancer;
   std::string proxy;  // program; empty = this machine's kernel is left alone

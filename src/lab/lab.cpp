@@ -110,7 +110,7 @@ io::Task<Result<void>> Lab::start() {
       fmt::format("https://{}", SocketAddress{.address = layout_.router.v4, .port = kApiPort});
   FAIRLEAD_CO_TRY(for_user, control_plane_->access(control_plane_->url()));
   FAIRLEAD_CO_CHECK(client::write_kubeconfig(config_.paths.kubeconfig(), for_user, "fairlead-lab"));
-  FAIRLEAD_CO_TRY(for_nodes, control_plane_->access(inside));
+  FAIRLEAD_CO_TRY(for_nodes, control_plane_->proxy_access(inside));
   FAIRLEAD_CO_CHECK(
       client::write_kubeconfig(config_.paths.node_kubeconfig(), for_nodes, "fairlead-lab"));
   FAIRLEAD_CO_CHECK(co_await register_nodes());

@@ -68,5 +68,30 @@ TEST_P(SecurityTest, TokensOfServiceAccountsAreAcceptedWhileTheyLast) {
   EXPECT_THAT(refused(ask), HasSubstr("Unauthorized"));
 }
 
+TEST_P(SecurityTest, RolesSayWhoMayDoWhat) {
+  ok({"create", "serviceaccount", "builder"});
+  const std::string token = token_of("builder");
+  const auto as_builder = [&](std::vector<std::string> call) { return with_token(token, call); };
+  EXPECT_THAT(refused(as_builder({"get", "services"})),
+              HasSubstr("services is forbidden: User \"system:serviceaccount:default:builder\" "
+                        "cannot list resource \"services\" in API group \"\" in the namespace "
+                        "\"default\""));
+  ok({"create", "role", "looker", "--verb=get,list,watch", "--resource=services"});
+  ok({"create", "rolebinding", "look", "--role=looker", "--serviceaccount=default:builder"});
+  EXPECT_THAT(ok(as_builder({"get", "services", "-o", "name"})), HasSubstr("service/kubernetes"));
+  EXPECT_THAT(refused(as_builder({"delete", "service", "kubernetes"})),
+              HasSubstr("services \"kubernetes\" is forbidden"));
+  ok({"delete", "rolebinding", "look"});
+  EXPECT_THAT(refused(as_builder({"get", "services"})), HasSubstr("Forbidden"));
+
+  ok({"create", "clusterrolebinding", "edits", "--clusterrole=edit",
+      "--serviceaccount=default:builder"});
+  EXPECT_THAT(ok(as_builder({"create", "configmap", "made", "-n", "kube-public"})),
+              HasSubstr("created"));
+  EXPECT_THAT(refused(as_builder({"create", "clusterrolebinding", "more", "--clusterrole=admin",
+                                  "--serviceaccount=default:builder"})),
+              HasSubstr("cannot create resource \"clusterrolebindings\""));
+}
+
 }  // namespace
 }  // namespace fairlead::api_test

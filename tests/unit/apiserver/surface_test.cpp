@@ -196,25 +196,6 @@ TEST(Authenticator, TriesCertificateThenTokenThenNobody) {
   EXPECT_TRUE(authenticator.authenticate({}, nobody, true)->in_group(kMasters));
 }
 
-TEST(Authorize, MastersMayAllOthersLookAtLittle) {
-  const User admin{.name = "root", .groups = {std::string(kMasters)}};
-  const User alice{.name = "alice", .groups = {"system:authenticated"}};
-  const User nobody{.name = "system:anonymous", .groups = {"system:unauthenticated"}};
-  const Attributes create{.verb = "create", .group = "", .resource = "services", .ns = "default"};
-  EXPECT_TRUE(authorize(admin, create));
-  const auto refused = authorize(alice, create);
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, 403U);
-  EXPECT_EQ(refused.error().message,
-            "services is forbidden: User \"alice\" cannot create resource \"services\" in API "
-            "group \"\" in the namespace "
-            "\"default\"");
-  EXPECT_TRUE(authorize(alice, {.verb = "get", .path = "/apis"}));
-  EXPECT_FALSE(authorize(nobody, {.verb = "get", .path = "/apis"}));
-  EXPECT_TRUE(authorize(nobody, {.verb = "get", .path = "/healthz"}));
-  EXPECT_FALSE(authorize(alice, {.verb = "get", .path = "/metrics"}));
-}
-
 // ---- statuses and ages
 
 TEST(Status, InvalidCarriesEveryCause) {
