@@ -296,7 +296,39 @@ class YamlWriter {
 
 }  // namespace
 
+namespace {
+
+// The first line that is not UTF-8 (RFC 3629), from 1. yaml-cpp takes any bytes and writes others.
+std::optional<std::size_t> line_not_utf8(std::string_view text) {
+  std::size_t line = 1;
+  while (!text.empty()) {
+    const auto lead = static_cast<unsigned char>(text.front());
+    if (lead == '\n') ++line;
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xC2 && lead < 0xE0 ? 2
+                               : lead >= 0xE0 && lead < 0xF0 ? 3
+                               : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                             : 0;
+    if (length == 0 || length > text.size()) return line;
+    std::uint32_t code = length == 1 ? lead : lead & (0xFFU >> (length + 1));
+    for (std::size_t i = 1; i < length; ++i) {
+      const auto next = static_cast<unsigned char>(text[i]);
+      if ((next & 0xC0U) != 0x80U) return line;
+      code = code << 6U | (next & 0x3FU);
+    }
+    const bool surrogate = code >= 0xD800 && code < 0xE000;
+    const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
+    if (surrogate || overlong || code > 0x10FFFF) return line;
+    text.remove_prefix(length);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 Result<ConfigFile> decode_config(std::string_view text) {
+  if (const auto line = line_not_utf8(text))
+    return make_error(ErrorCode::BadRequest, "line {}: not UTF-8", *line);
   try {
     return decode(YAML::Load(std::string(text)));
   } catch (const YAML::Exception& e) {

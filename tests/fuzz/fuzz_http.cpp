@@ -56,12 +56,11 @@ std::string response_in_pieces(std::string_view bytes, std::size_t piece) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::Choice choice = fuzz::choice_of(fuzz::text_of(data, size));
   const std::size_t piece = 1 + choice.number / 2 % 16;
-  if (choice.number % 2 == 0) {
-    check(request_in_pieces(choice.rest, 1U << 20) == request_in_pieces(choice.rest, piece),
-          "pieces of a request do not matter");
-  } else {
-    check(response_in_pieces(choice.rest, 1U << 20) == response_in_pieces(choice.rest, piece),
-          "pieces of an answer do not matter");
-  }
+  const auto in_pieces = choice.number % 2 == 0 ? request_in_pieces : response_in_pieces;
+  const std::string whole = in_pieces(choice.rest, 1U << 20);
+  const std::string cut = in_pieces(choice.rest, piece);
+  // What is malformed may be called so at once, or only when the header has ended (or its limit).
+  const bool undecided = cut == "not done" && whole == "BadRequest";
+  check(whole == cut || undecided, "pieces do not matter");
   return 0;
 }
