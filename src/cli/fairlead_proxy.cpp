@@ -1,5 +1,7 @@
 // fairlead-proxy: the node proxy with kube-proxy's command line. Everything it does is in proxy/;
 // here are the order of start-up (spec/kube-proxy 1.1), signals and the exit code.
+#include <unistd.h>
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -106,13 +108,21 @@ class Run {
 
  private:
   void stop(int signal) {
+    if (succeeded_) return;  // nothing else is left to do
     log::info("Ending; all rules stay in place", {{"signal", signal}});
     close();
   }
+  // A container's first process waits to be told to end: started again, it would take over in turn.
   void yield_to_successor() {
-    log::info("Another process has taken over; ending when the last connection has ended");
-    signals_.cancel();
-    io::asio::post(loop_, [this] { close(); });
+    const bool waits = getpid() == 1;
+    log::info("Another process has taken over",
+              {{"ending", waits ? "when told to" : "when the last connection has ended"}});
+    succeeded_ = true;
+    io::asio::post(loop_, [this, waits] {
+      io::asio::co_spawn(loop_, proxy_->close(), [this, waits](const std::exception_ptr&) {
+        if (!waits) signals_.cancel();
+      });
+    });
   }
   void fail(const Error& error) {
     failure_ = error;
@@ -133,6 +143,7 @@ class Run {
   io::asio::signal_set signals_{loop_, SIGINT, SIGTERM};
   std::unique_ptr<NodeProxy> proxy_;
   std::optional<Error> failure_;
+  bool succeeded_ = false;  // by another process
 };
 
 Result<void> run_program(const std::vector<std::string>& arguments) {
