@@ -117,41 +117,58 @@ bool Selection::matches(const CachedObject& object) const {
 // ---- Watcher
 
 Watcher::Watcher(ObjectCache& cache, Selection selection, Revision after, io::Executor executor)
-    : cache_(cache), selection_(std::move(selection)), after_(after), wake_(std::move(executor)) {
+    : cache_(cache),
+      selection_(std::move(selection)),
+      after_(after),
+      next_(cache.ring_begin_),
+      wake_(std::move(executor)) {
+  const auto first = std::ranges::upper_bound(cache.ring_, after, {},
+                                              [](const auto& past) { return past->revision; });
+  next_ += static_cast<std::uint64_t>(first - cache.ring_.begin());
+  skip_foreign();
   cache_.watchers_.push_back(this);
 }
 
 Watcher::~Watcher() { cache_.watchers_.remove(this); }
 
-std::vector<WatchedEvent> Watcher::take() {
-  std::vector<WatchedEvent> out(std::make_move_iterator(queue_.begin()),
-                                std::make_move_iterator(queue_.end()));
-  queue_.clear();
+std::vector<WatchedEvent> Watcher::take(std::size_t bytes) {
+  std::vector<WatchedEvent> out;
+  if (cut_off()) return out;
+  for (std::size_t taken = 0; taken < bytes && next_ < cache_.ring_end(); ++next_) {
+    auto event = seen(*cache_.ring_[next_ - cache_.ring_begin_]);
+    if (!event) continue;
+    taken += event->object->json->size();
+    out.push_back(*std::move(event));
+  }
+  skip_foreign();
   return out;
 }
 
+bool Watcher::has_events() const { return !cut_off() && next_ < cache_.ring_end(); }
+
+bool Watcher::cut_off() const { return cut_off_ || next_ < cache_.ring_begin_; }
+
 Revision Watcher::passed() const { return std::max(after_, cache_.revision()); }
 
-void Watcher::offer(const Past& past) {
-  if (past.revision <= after_ || cut_off_) return;
+std::optional<WatchedEvent> Watcher::seen(const Past& past) const {
+  if (past.revision <= after_) return std::nullopt;
   const bool before = past.previous != nullptr && selection_.matches(*past.previous);
   const bool after = past.type != EventType::Deleted && selection_.matches(*past.object);
-  if (before && after) return push({.type = EventType::Modified, .object = past.object});
-  if (after) return push({.type = EventType::Added, .object = past.object});
-  if (!before) return;
-  push({.type = EventType::Deleted,
-        .object = past.type == EventType::Deleted ? past.object : past.left_view()});
+  if (before && after) return WatchedEvent{.type = EventType::Modified, .object = past.object};
+  if (after) return WatchedEvent{.type = EventType::Added, .object = past.object};
+  if (!before) return std::nullopt;
+  return WatchedEvent{.type = EventType::Deleted,
+                      .object = past.type == EventType::Deleted ? past.object : past.left_view()};
 }
 
-void Watcher::push(WatchedEvent event) {
-  if (queue_.size() >= ObjectCache::kMaxQueued) return cut();
-  queue_.push_back(std::move(event));
-  wake_.notify();
+// So that a watcher to whom nothing happens is never left behind.
+void Watcher::skip_foreign() {
+  if (cut_off()) return;
+  while (next_ < cache_.ring_end() && !seen(*cache_.ring_[next_ - cache_.ring_begin_])) ++next_;
 }
 
 void Watcher::cut() {
   cut_off_ = true;
-  queue_.clear();
   wake_.notify();
 }
 
@@ -201,12 +218,16 @@ void ObjectCache::apply_one(const StoreEvent& event) {
     objects_.insert_or_assign(event.key, *std::move(object));
   }
   last_change_ = event.revision;
-  for (Watcher* watcher : watchers_) watcher->offer(*past);
   remember(std::move(past));
+  for (Watcher* watcher : watchers_) {
+    watcher->skip_foreign();
+    if (watcher->has_events()) watcher->wake().notify();
+  }
 }
 
 // Nobody may go on from before: what happened there is not known in full.
 void ObjectCache::forget_past() {
+  ring_begin_ = ring_end();
   ring_.clear();
   ring_bytes_ = 0;
   oldest_ = revision_;
@@ -220,6 +241,7 @@ void ObjectCache::remember(std::shared_ptr<const Watcher::Past> past) {
     ring_bytes_ -= ring_.front()->bytes();
     oldest_ = ring_.front()->revision;
     ring_.pop_front();
+    ++ring_begin_;
   }
 }
 
@@ -252,12 +274,7 @@ ApiResult<std::unique_ptr<Watcher>> ObjectCache::watch(Selection selection, Revi
   if (after < oldest_) {
     return expired(fmt::format("too old resource version: {} ({})", after, oldest_ + 1));
   }
-  auto watcher =
-      std::unique_ptr<Watcher>(new Watcher(*this, std::move(selection), after, executor_));
-  const auto first =
-      std::ranges::upper_bound(ring_, after, {}, [](const auto& past) { return past->revision; });
-  for (auto it = first; it != ring_.end(); ++it) watcher->offer(**it);
-  return watcher;
+  return std::unique_ptr<Watcher>(new Watcher(*this, std::move(selection), after, executor_));
 }
 
 io::Task<bool> ObjectCache::wait_for(Revision wanted, std::chrono::steady_clock::time_point until) {

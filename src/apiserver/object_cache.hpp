@@ -6,12 +6,15 @@
 //  - It is at revision() for *every* resource: foreign changes advance it too, so bookmarks and
 //  consistent lists need no store.
 //  - A watcher sees every matching change above its start exactly once, in order, with selector
-//  transitions resolved. If it
-//    cannot keep up (kMaxQueued), it is cut off and told so; nothing is ever skipped silently.
+//  transitions resolved.
 //  - The ring of past events is complete above oldest(); a watch from below that gets Expired.
+//  - Watchers read from the ring and have no queues of their own: however many there are and
+//  however slow, they cost a place in the ring each. One that the ring has left behind is cut off;
+//  nothing is ever skipped silently.
 // Not here: HTTP, what encodings look like, old snapshots (the store has those).
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <list>
 #include <map>
@@ -84,32 +87,32 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
-  // Everything queued, oldest first. An empty answer means that the watcher has passed passed().
-  std::vector<WatchedEvent> take();
-  bool has_events() const { return !queue_.empty(); }
-  bool cut_off() const { return cut_off_; }  // cannot be told everything: end the stream
-  Revision passed() const;             // every matching event up to here has been taken or queued
+  // The next events, oldest first, until their JSON together reaches `bytes`. None when cut off; an
+  // empty answer else means that the watcher has passed passed().
+  std::vector<WatchedEvent> take(std::size_t bytes);
+  bool has_events() const;
+  bool cut_off() const;     // cannot be told everything: end the stream
+  Revision passed() const;  // without events: every matching one up to here has been taken
   io::Event& wake() { return wake_; }  // notified on new events and when cut off
 
  private:
   friend class ObjectCache;
   struct Past;
   Watcher(ObjectCache& cache, Selection selection, Revision after, io::Executor executor);
-  void offer(const Past& past);
-  void push(WatchedEvent event);
+  std::optional<WatchedEvent> seen(const Past& past) const;  // through the selection
+  void skip_foreign();
   void cut();
 
   ObjectCache& cache_;
   Selection selection_;
   Revision after_;
-  std::deque<WatchedEvent> queue_;
+  std::uint64_t next_;  // place in the ring: of the first event that matches and was not taken
   bool cut_off_ = false;
   io::Event wake_;
 };
 
 class ObjectCache {
  public:
-  static constexpr std::size_t kMaxQueued = 20'000;  // events waiting for one watcher
   static constexpr std::size_t kMaxRingEvents = 20'000;
   static constexpr std::size_t kMaxRingBytes = 32 * 1024 * 1024;
 
@@ -156,12 +159,14 @@ class ObjectCache {
   friend class Watcher;
   void apply_one(const StoreEvent& event);
   void forget_past();
+  std::uint64_t ring_end() const { return ring_begin_ + ring_.size(); }
   void remember(std::shared_ptr<const Watcher::Past> past);
 
   const Strategy& strategy_;
   io::Executor executor_;
   Objects objects_;
   std::deque<std::shared_ptr<const Watcher::Past>> ring_;
+  std::uint64_t ring_begin_ = 0;  // place of its first event; places are never used again
   std::size_t ring_bytes_ = 0;
   Revision revision_ = 0;
   Revision last_change_ = 0;

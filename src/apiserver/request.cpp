@@ -197,11 +197,6 @@ ApiResult<std::optional<std::int64_t>> integer_param(const io::Url& url, std::st
   return value;
 }
 
-StatusError invalid_list_options(FieldError error) {
-  return invalid_status({.group = "meta.k8s.io", .resource = "ListOptions"}, "",
-                        {std::move(error)});
-}
-
 // Field labels: the canonical ones of the kind, and metadata's.
 bool supports_field(const Strategy& strategy, std::string_view label) {
   if (label == "metadata.name" || (label == "metadata.namespace" && strategy.info().namespaced))
@@ -236,54 +231,73 @@ ApiResult<Selection> parse_selection(const io::Url& url, const Strategy& strateg
   return out;
 }
 
-ApiResult<ListOptions::Match> parse_match(std::string_view text) {
-  if (text.empty()) return ListOptions::Match::Unset;
+// Unset for what is none; the checks below say so.
+ListOptions::Match parse_match(std::string_view text) {
   if (text == "Exact") return ListOptions::Match::Exact;
   if (text == "NotOlderThan") return ListOptions::Match::NotOlderThan;
-  return invalid_list_options(
-      not_supported("resourceVersionMatch", text, {"Exact", "NotOlderThan"}));
+  return ListOptions::Match::Unset;
 }
 
-ApiResult<void> check_watch_options(const ListOptions& options) {
-  const bool has_match = options.match != ListOptions::Match::Unset;
-  if (options.send_initial_events && options.match != ListOptions::Match::NotOlderThan) {
-    return invalid_list_options(
-        forbidden("resourceVersionMatch",
-                  "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+constexpr std::string_view kMatch = "resourceVersionMatch";
+
+FieldErrors watch_errors(const ListOptions& options, std::string_view match) {
+  FieldErrors out;
+  const bool not_older = options.match == ListOptions::Match::NotOlderThan;
+  if (options.send_initial_events && !not_older) {
+    out.push_back(forbidden(std::string(kMatch),
+                            "sendInitialEvents requires setting resourceVersionMatch to "
+                            "NotOlderThan"));
   }
-  if (has_match && !options.send_initial_events) {
-    return invalid_list_options(forbidden(
-        "resourceVersionMatch",
-        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+  if (match.empty()) return out;
+  if (!options.send_initial_events) {
+    out.push_back(forbidden(std::string(kMatch),
+                            "resourceVersionMatch is forbidden for watch unless sendInitialEvents "
+                            "is provided"));
   }
-  if (has_match && !options.continue_token.empty()) {
-    return invalid_list_options(
-        forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden with continue"));
+  if (!not_older) out.push_back(not_supported(std::string(kMatch), match, {"NotOlderThan"}));
+  if (!options.continue_token.empty()) {
+    out.push_back(forbidden(std::string(kMatch),
+                            "resourceVersionMatch is forbidden when continue is provided"));
   }
-  return {};
+  return out;
 }
 
-ApiResult<void> check_list_options(const ListOptions& options) {
-  const bool has_match = options.match != ListOptions::Match::Unset;
+FieldErrors list_errors(const ListOptions& options, std::string_view match) {
+  FieldErrors out;
+  if (!match.empty()) {
+    if (!options.resource_version) {
+      out.push_back(forbidden(std::string(kMatch),
+                              "resourceVersionMatch is forbidden unless resourceVersion is "
+                              "provided"));
+    }
+    if (!options.continue_token.empty()) {
+      out.push_back(forbidden(std::string(kMatch),
+                              "resourceVersionMatch is forbidden when continue is provided"));
+    }
+    if (options.match == ListOptions::Match::Unset) {
+      out.push_back(not_supported(std::string(kMatch), match, {"Exact", "NotOlderThan"}));
+    }
+    if (options.match == ListOptions::Match::Exact && options.resource_version == Revision{0}) {
+      out.push_back(forbidden(std::string(kMatch),
+                              "resourceVersionMatch \"exact\" is forbidden for resourceVersion "
+                              "\"0\""));
+    }
+  }
   if (options.send_initial_events) {
-    return invalid_list_options(
-        forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    out.push_back(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
   }
-  if (has_match && !options.resource_version) {
-    return invalid_list_options(
-        forbidden("resourceVersionMatch",
-                  "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+  return out;
+}
+
+// Everything that is wrong at once.
+ApiResult<void> check_options(const ListOptions& options, std::string_view match) {
+  const FieldErrors errors =
+      options.watch ? watch_errors(options, match) : list_errors(options, match);
+  if (!errors.empty()) {
+    return invalid_status({.group = "meta.k8s.io", .resource = "ListOptions"}, "", errors);
   }
-  if (has_match && !options.continue_token.empty()) {
-    return invalid_list_options(forbidden(
-        "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
-  }
-  if (options.match == ListOptions::Match::Exact && options.resource_version == Revision{0}) {
-    return invalid_list_options(
-        forbidden("resourceVersionMatch",
-                  "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
-  }
-  if (!options.continue_token.empty() && options.resource_version.value_or(0) != 0) {
+  if (!options.watch && !options.continue_token.empty() &&
+      options.resource_version.value_or(0) != 0) {
     return bad_request("specifying resource version is not allowed when using continue");
   }
   return {};
@@ -305,8 +319,8 @@ ApiResult<ListOptions> parse_list_options(const io::Url& url, const Strategy& st
       return bad_request(fmt::format("resourceVersion: \"{}\" is not an unsigned integer", *text));
     out.resource_version = value;
   }
-  FAIRLEAD_TRY(match, parse_match(url.param("resourceVersionMatch").value_or("")));
-  out.match = match;
+  const std::string_view match = url.param(kMatch).value_or("");
+  out.match = parse_match(match);
   out.watch = is_true(url.param("watch"));
   out.allow_bookmarks = is_true(url.param("allowWatchBookmarks"));
   if (const auto text = url.param("sendInitialEvents"); text && !text->empty()) {
@@ -316,11 +330,7 @@ ApiResult<ListOptions> parse_list_options(const io::Url& url, const Strategy& st
   if (timeout && *timeout > 0) {
     out.timeout_seconds = static_cast<std::uint32_t>(std::min<std::int64_t>(*timeout, 24 * 3600));
   }
-  if (out.watch) {
-    FAIRLEAD_CHECK(check_watch_options(out));
-  } else {
-    FAIRLEAD_CHECK(check_list_options(out));
-  }
+  FAIRLEAD_CHECK(check_options(out, match));
   return out;
 }
 

@@ -13,7 +13,7 @@ using Time = std::chrono::steady_clock::time_point;
 constexpr auto kFreshnessWait = 3s;
 constexpr auto kBookmarkPeriod = 60s;
 constexpr auto kBookmarkBeforeEnd = 2s;
-constexpr std::size_t kEventsPerWrite = 256;
+constexpr std::size_t kBytesPerWrite = 256 * 1024;  // and what one object is longer
 
 // Where a watch begins.
 struct Start {
@@ -64,12 +64,25 @@ class Stream {
     if (!deprecation.empty()) headers.push_back(warning_header(deprecation));
     co_return (co_await exchange_->start_stream(200, std::move(headers))).has_value();
   }
+  // What exists when the watch begins. False: the peer is gone or the watcher was cut off
+  // meanwhile. So the states held here are current or in the ring, and cost nothing of their own.
+  io::Task<bool> send_initial(std::vector<ObjectPtr> objects, const Watcher* watcher) {
+    std::size_t bytes = 0;
+    for (ObjectPtr& object : objects) {
+      bytes += object->json->size();
+      encoder_.event({.type = EventType::Added, .object = std::move(object)}, clock_.wall(),
+                     parts_);
+      if (bytes < kBytesPerWrite) continue;
+      bytes = 0;
+      if (!co_await flush()) co_return false;
+      if (watcher->cut_off()) co_return true;  // follow() says why
+    }
+    co_return co_await flush();
+  }
   // False: the peer is gone.
   io::Task<bool> send(std::vector<WatchedEvent> events) {
-    for (std::size_t i = 0; i < events.size(); ++i) {
-      encoder_.event(events[i], clock_.wall(), parts_);
-      if ((i + 1) % kEventsPerWrite == 0 && !co_await flush()) co_return false;
-    }
+    for (const WatchedEvent& event : events) encoder_.event(event, clock_.wall(), parts_);
+    events.clear();
     co_return co_await flush();
   }
   io::Task<bool> bookmark(Revision revision, bool end_of_initial_events) {
@@ -98,6 +111,11 @@ class Stream {
   WatchEncoder::Parts parts_;
 };
 
+// The client is to list again: a watch from where it stopped would be refused too.
+StatusError left_behind() {
+  return expired("the watch was too slow: the events it has not read are no longer kept");
+}
+
 struct Pace {
   Time end;
   bool bookmarks = false;
@@ -109,10 +127,9 @@ io::Task<void> follow(Stream* stream, Watcher* watcher, Pace pace, const PeerSta
       std::min(std::chrono::steady_clock::now() + kBookmarkPeriod, pace.end - kBookmarkBeforeEnd);
   if (!pace.bookmarks) next_bookmark = pace.end;
   while (!peer->gone && !co_await io::cancelled()) {
-    if (watcher->cut_off())
-      co_return;  // without the last chunk: the client sees that it was cut off
+    if (watcher->cut_off()) co_return co_await stream->fail(left_behind());
     if (watcher->has_events()) {
-      if (!co_await stream->send(watcher->take())) co_return;
+      if (!co_await stream->send(watcher->take(kBytesPerWrite))) co_return;
       continue;
     }
     const Time now = std::chrono::steady_clock::now();
@@ -165,19 +182,17 @@ io::Task<ApiResult<void>> ResourceHandler::watch(ResourceCall call, io::HttpExch
   // No suspension between the snapshot and the registration of the watcher: nothing is lost or seen
   // twice.
   const Revision snapshot = cache.revision();
-  std::vector<WatchedEvent> initial;
-  if (start.initial_events) {
-    for (ObjectPtr& object : cache.list(options->selection, {}, 0).items) {
-      initial.push_back({.type = EventType::Added, .object = std::move(object)});
-    }
-  }
+  std::vector<ObjectPtr> initial;
+  if (start.initial_events) initial = cache.list(options->selection, {}, 0).items;
   auto watcher = cache.watch(options->selection, start.after.value_or(snapshot));
   if (!watcher) {
     co_await stream.fail(std::move(watcher).error());
     co_return ApiResult<void>();
   }
-  if (!co_await stream.send(std::move(initial))) co_return ApiResult<void>();
-  if (start.end_bookmark && !co_await stream.bookmark(snapshot, true)) co_return ApiResult<void>();
+  if (!co_await stream.send_initial(std::move(initial), watcher->get()))
+    co_return ApiResult<void>();
+  if (start.end_bookmark && !(*watcher)->cut_off() && !co_await stream.bookmark(snapshot, true))
+    co_return ApiResult<void>();
   co_await follow_while_connected(cache.executor(), exchange, &stream, watcher->get(), pace);
   co_return ApiResult<void>();
 }

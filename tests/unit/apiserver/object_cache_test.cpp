@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/asio/io_context.hpp>
+#include <limits>
+#include <set>
 
 #include "unit/apiserver/run_task.hpp"
 #include "unit/apiserver/test_kinds.hpp"
@@ -13,6 +15,8 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+
+constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
 
 class ObjectCacheTest : public testing::Test {
  protected:
@@ -47,7 +51,7 @@ class ObjectCacheTest : public testing::Test {
   }
   static std::vector<std::string> texts(Watcher& watcher) {
     std::vector<std::string> out;
-    for (const WatchedEvent& event : watcher.take()) {
+    for (const WatchedEvent& event : watcher.take(kAll)) {
       const char sign = event.type == EventType::Added      ? '+'
                         : event.type == EventType::Modified ? '~'
                                                             : '-';
@@ -103,12 +107,12 @@ TEST_F(ObjectCacheTest, SelectorTransitionsAreAddedAndDeleted) {
   put("a", "x", "other");
   put("a", "x", "web");
   put("a", "x", "web", "red");
-  const auto before = watcher->take();
+  const auto before = watcher->take(kAll);
   ASSERT_EQ(before.size(), 2U);
   EXPECT_EQ(before[0].type, EventType::Added);
   EXPECT_EQ(before[1].type, EventType::Modified);
   put("a", "x", "other");
-  const auto left = watcher->take();
+  const auto left = watcher->take(kAll);
   ASSERT_EQ(left.size(), 1U);
   EXPECT_EQ(left[0].type, EventType::Deleted);
   EXPECT_EQ(left[0].object->labels.at("app"), "web");  // the old content ...
@@ -168,14 +172,65 @@ TEST_F(ObjectCacheTest, TheRingIsBoundedAndSaysSo) {
 TEST_F(ObjectCacheTest, AWatcherThatDoesNotKeepUpIsCutOff) {
   const auto watcher = watch({}, 10);
   const auto quick = watch({}, 10);
-  for (std::size_t i = 0; i < ObjectCache::kMaxQueued; ++i) {
+  for (std::size_t i = 0; i < ObjectCache::kMaxRingEvents; ++i) {
     put("a", "x");
-    quick->take();
+    quick->take(kAll);
   }
   EXPECT_FALSE(watcher->cut_off());
   put("a", "x");
   EXPECT_TRUE(watcher->cut_off());
+  EXPECT_THAT(watcher->take(kAll), IsEmpty());
+  EXPECT_THAT(texts(*quick), ElementsAre(fmt::format("~x@{}", revision_)));
   EXPECT_FALSE(quick->cut_off());
+}
+
+TEST_F(ObjectCacheTest, AWatcherToWhomNothingHappensIsNotCutOff) {
+  const auto watcher = watch({.ns = "b"}, 10);
+  for (std::size_t i = 0; i < ObjectCache::kMaxRingEvents + 1; ++i) put("a", "x");
+  EXPECT_FALSE(watcher->cut_off());
+  EXPECT_FALSE(watcher->has_events());
+  put("b", "y");
+  EXPECT_THAT(texts(*watcher), ElementsAre(fmt::format("+y@{}", revision_)));
+}
+
+TEST_F(ObjectCacheTest, SlowWatchersKeepNothingThatTheRingForgot) {
+  std::vector<std::unique_ptr<Watcher>> slow(50);
+  for (auto& watcher : slow) watcher = watch({}, 10);
+  put("a", "x");
+  const std::weak_ptr<const CachedObject> first = cache_.find(key("a", "x"));
+  put("a", "x");
+  const std::string large(1024 * 1024, 'x');
+  for (std::size_t i = 0; i < ObjectCache::kMaxRingBytes / large.size() / 2 - 1; ++i) {
+    put("a", "y", "", large);
+    EXPECT_FALSE(first.expired()) << i;
+  }
+  for (int i = 0; i < 3; ++i) put("a", "y", "", large);
+  EXPECT_TRUE(first.expired());
+  for (const auto& watcher : slow) EXPECT_TRUE(watcher->cut_off());
+}
+
+TEST_F(ObjectCacheTest, EventsAreTakenByTheirSize) {
+  const auto watcher = watch(labelled("app=web"), 10);
+  const std::string large(1000, 'x');
+  for (const char* name : {"a", "b", "c"}) put("a", name, "web", large);
+  put("a", "d", "other");
+  EXPECT_EQ(watcher->take(1001).size(), 1U);
+  EXPECT_EQ(watcher->take(1500).size(), 2U);
+  EXPECT_FALSE(watcher->has_events());
+}
+
+// The bytes are made once an object, whoever reads them.
+TEST_F(ObjectCacheTest, AllWatchersShareTheBytesOfAnEvent) {
+  std::vector<std::unique_ptr<Watcher>> watchers(100);
+  for (auto& watcher : watchers) watcher = watch(labelled("app=web"), 10);
+  put("a", "x", "web");
+  put("a", "x", "web", "red");
+  put("a", "x", "other");  // leaves the selection: at another revision, made on demand
+  std::set<const std::string*> json;
+  for (const auto& watcher : watchers) {
+    for (const WatchedEvent& event : watcher->take(kAll)) json.insert(event.object->json.get());
+  }
+  EXPECT_EQ(json.size(), 3U);
 }
 
 TEST_F(ObjectCacheTest, ForeignChangesAdvanceTheRevisionOnly) {

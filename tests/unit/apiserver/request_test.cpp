@@ -193,7 +193,13 @@ TEST(ListOptions, EachRuleHasItsCode) {
       {"sendInitialEvents=true", 422, "sendInitialEvents"},
       {"watch=1&sendInitialEvents=true", 422, "NotOlderThan"},
       {"watch=1&resourceVersionMatch=NotOlderThan", 422, "sendInitialEvents"},
-      {"watch=1&sendInitialEvents=true&resourceVersionMatch=Exact", 422, "NotOlderThan"},
+      {"watch=1&sendInitialEvents=true&resourceVersionMatch=Exact", 422,
+       "supported values: \"NotOlderThan\""},
+      {"watch=1&resourceVersionMatch=Nearly", 422, "unless sendInitialEvents"},
+      {"watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&continue=x", 422,
+       "when continue is provided"},
+      {"resourceVersionMatch=Nearly&continue=x&sendInitialEvents=false", 422,
+       "sendInitialEvents is forbidden for list"},
   };
   for (const Case& c : cases) {
     const auto parsed = options(c.query);
@@ -201,6 +207,12 @@ TEST(ListOptions, EachRuleHasItsCode) {
     EXPECT_EQ(parsed.error().code, c.code) << c.query;
     EXPECT_THAT(parsed.error().message, HasSubstr(c.text)) << c.query;
   }
+}
+
+TEST(ListOptions, EveryFaultIsTold) {
+  const auto parsed = options("resourceVersionMatch=Nearly&continue=x&sendInitialEvents=false");
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error().causes.size(), 4U);
 }
 
 TEST(ContinueToken, ComesBackAndRefusesEscapes) {
