@@ -165,7 +165,7 @@ Schemas make_schemas() {
        "leaseTransitions:i strategy:s preferredHolder:s}"},
       {{"", "ConfigMap"}, "data:m binaryData:m immutable:b"},
       {{"", "ServiceAccount"},
-       "secrets:[]" + std::string(kObjectReference) +
+       "secrets:[name]" + std::string(kObjectReference) +
            " imagePullSecrets:[]{name:s} automountServiceAccountToken:b"},
       {{"rbac.authorization.k8s.io", "Role"}, "rules:" + rules},
       {{"rbac.authorization.k8s.io", "ClusterRole"},
