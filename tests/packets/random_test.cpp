@@ -215,6 +215,9 @@ class RandomPackets : public RigTest, public ::testing::WithParamInterface<Case>
       case plan::Verdict::Reject:
         return {"refused"};
       case plan::Verdict::Drop:
+        // A deleted service's address stays, and refuses, until the kernel has seen the end of its
+        // last connection; of one that was closed just before, a busy machine may not have yet.
+        if (GetParam().mode == "ipvs" && !explanation.service) return {"no answer", "refused"};
         return {"no answer"};
       case plan::Verdict::NotAService:
         if (rig().owner_of(send.to.address) == "node1" ||
