@@ -107,8 +107,8 @@ bool passes(const Filter& filter, IpFamily family, const std::string& source) {
 }
 
 Filter filter_for(const std::vector<std::string>& ranges, IpFamily family,
-                  std::optional<OnlyLocal> only_local = {}) {
-  Treatment treatment{.only_local = std::move(only_local)};
+                  const std::optional<OnlyLocal>& only_local = {}) {
+  Treatment treatment{.only_local = only_local};
   for (const std::string& range : ranges) treatment.admitted.push_back(*IpPrefix::parse(range));
   auto out = filter_of(treatment, family);
   EXPECT_TRUE(out);
