@@ -1,15 +1,13 @@
 #include "proxy/node_context.hpp"
 
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
-#include <memory>
 #include <set>
 
 #include "base/text.hpp"
+#include "io/interfaces.hpp"
 
 namespace fairlead::proxy {
 namespace {
@@ -199,22 +197,9 @@ Result<std::string> host_name() {
 }
 
 Result<std::vector<IpAddress>> interface_addresses() {
-  ifaddrs* raw = nullptr;
-  if (getifaddrs(&raw) != 0) return errno_error(errno, "list interface addresses");
-  const std::unique_ptr<ifaddrs, decltype(&freeifaddrs)> list(raw, &freeifaddrs);
+  FAIRLEAD_TRY(all, io::interface_addresses());
   std::vector<IpAddress> out;
-  for (const ifaddrs* i = raw; i != nullptr; i = i->ifa_next) {
-    if (i->ifa_addr == nullptr) continue;
-    if (i->ifa_addr->sa_family == AF_INET) {
-      const auto* a = reinterpret_cast<const sockaddr_in*>(i->ifa_addr);
-      out.push_back(IpAddress::from_bytes(
-          {reinterpret_cast<const std::uint8_t*>(&a->sin_addr), sizeof a->sin_addr}));
-    } else if (i->ifa_addr->sa_family == AF_INET6) {
-      const auto* a = reinterpret_cast<const sockaddr_in6*>(i->ifa_addr);
-      out.push_back(IpAddress::from_bytes(
-          {reinterpret_cast<const std::uint8_t*>(&a->sin6_addr), sizeof a->sin6_addr}));
-    }
-  }
+  for (const io::InterfaceAddress& one : all) out.push_back(one.address);
   return out;
 }
 

@@ -1,15 +1,11 @@
 #include "proxy/modes/userspace/address_entrance.hpp"
 
-#include <ifaddrs.h>
 #include <net/if.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
-#include "io/sockaddr.hpp"
+#include "io/interfaces.hpp"
 
 namespace fairlead::userspace {
 namespace {
@@ -20,21 +16,12 @@ struct Held {
 };
 
 Result<Held> held_addresses() {
-  ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return errno_error(errno, "list the node's addresses");
+  FAIRLEAD_TRY(all, io::interface_addresses());
   Held out;
-  for (const ifaddrs* one = all; one != nullptr; one = one->ifa_next) {
-    if (one->ifa_addr == nullptr) continue;
-    const int family = one->ifa_addr->sa_family;
-    if (family != AF_INET && family != AF_INET6) continue;
-    sockaddr_storage storage{};
-    std::memcpy(&storage, one->ifa_addr,
-                family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-    const auto address = io::from_kernel(storage);
-    if (!address || address->address.is_link_local()) continue;
-    (one->ifa_name == kDevice ? out.by_device : out.by_others).insert(address->address);
+  for (const auto& [interface, address] : all) {
+    if (address.is_link_local()) continue;
+    (interface == kDevice ? out.by_device : out.by_others).insert(address);
   }
-  freeifaddrs(all);
   return out;
 }
 
