@@ -64,35 +64,34 @@ TEST(EventLoop, EventsOfADescriptorThatAChildStillHasReachNobody) {
   EXPECT_EQ(calls, calls_while_there);
 }
 
-TEST(EventLoop, TellsWhichDescriptorAndWhat) {
-  auto made = EventLoop::create();
-  ASSERT_TRUE(made);
-  auto ends = connected();
-  int calls = 0;
-  Counter counter(calls, std::move(ends[0]));
-  run_until_done(**made, [&] {
-    ASSERT_TRUE((*made)->watch(counter.socket(), counter, 1));
-    ASSERT_EQ(::write(ends[1].get(), "x", 1), 1);
-    ASSERT_EQ(::shutdown(ends[1].get(), SHUT_WR), 0);
+// One end of a connection is watched, the other one is the test's.
+class WatchedEnd : public testing::Test {
+ protected:
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::create();
+  std::array<io::UniqueFd, 2> ends_ = connected();
+  int calls_ = 0;
+  Counter counter_{calls_, std::move(ends_[0])};
+};
+
+TEST_F(WatchedEnd, IsToldOfWithWhichItIsAndWhatHappened) {
+  run_until_done(*loop_, [this] {
+    ASSERT_TRUE(loop_->watch(counter_.socket(), counter_, 1));
+    ASSERT_EQ(::write(ends_[1].get(), "x", 1), 1);
+    ASSERT_EQ(::shutdown(ends_[1].get(), SHUT_WR), 0);
   });
-  EXPECT_GE(calls, 1);
-  EXPECT_EQ(counter.last.which, 1U);
-  EXPECT_TRUE(counter.last.readable && counter.last.writable && counter.last.ended);
-  EXPECT_FALSE(counter.last.failed);
+  EXPECT_GE(calls_, 1);
+  EXPECT_EQ(counter_.last.which, 1U);
+  EXPECT_TRUE(counter_.last.readable && counter_.last.writable && counter_.last.ended);
+  EXPECT_FALSE(counter_.last.failed);
 }
 
-TEST(EventLoop, IsSilentAboutWhatIsNotWatchedAnyMore) {
-  auto made = EventLoop::create();
-  ASSERT_TRUE(made);
-  auto ends = connected();
-  int calls = 0;
-  Counter counter(calls, std::move(ends[0]));
-  run_until_done(**made, [&] {
-    ASSERT_TRUE((*made)->watch(counter.socket(), counter));
-    (*made)->unwatch(counter.socket());
-    ASSERT_EQ(::write(ends[1].get(), "x", 1), 1);
+TEST_F(WatchedEnd, IsNotToldOfWhenItIsNotWatchedAnyMore) {
+  run_until_done(*loop_, [this] {
+    ASSERT_TRUE(loop_->watch(counter_.socket(), counter_));
+    loop_->unwatch(counter_.socket());
+    ASSERT_EQ(::write(ends_[1].get(), "x", 1), 1);
   });
-  EXPECT_EQ(calls, 0);
+  EXPECT_EQ(calls_, 0);
 }
 
 TEST(EventLoop, ResumesOnceWhoAskedForItUnlessItWasLetGo) {

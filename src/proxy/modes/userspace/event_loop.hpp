@@ -26,9 +26,9 @@ using Time = std::chrono::steady_clock::time_point;
 
 // What may have changed on one of the descriptors something has in a loop.
 struct Event {
-  unsigned which = 0;    // of the descriptors, as told to watch()
-  bool readable = true;  // or at its end, or reset
-  bool writable = true;
+  unsigned which = 0;     // of the descriptors, as told to watch()
+  bool readable = false;  // or at its end, or reset
+  bool writable = false;
   bool ended = false;   // the peer sends no more, or is gone
   bool failed = false;  // it is gone
 };

@@ -19,6 +19,30 @@ unsigned cpus() {
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
 }
 
+// Takes an entry's sockets out of those of the process before; none: it had none there.
+template <class Entry>
+std::vector<io::UniqueFd> take(std::map<Entry, std::vector<io::UniqueFd>>& from,
+                               const Entry& entry) {
+  auto node = from.extract(entry);
+  return node.empty() ? std::vector<io::UniqueFd>() : std::move(node.mapped());
+}
+
+SocketAddress any_address(IpFamily family, Port port) {
+  return {.address = IpAddress::any(family), .port = port};
+}
+
+TcpEntry tcp_entry(const SocketAddress& at) {
+  return {.family = at.address.family(), .port = at.port, .address = at.address};
+}
+
+UdpEntry udp_entry(const plan::PlanKey& key, const SocketAddress& at) {
+  return {.key = key, .place = at};
+}
+
+std::string place_text(const plan::PlanKey& key, const SocketAddress& at) {
+  return fmt::format("{}/{}", at, key.service_port.protocol);
+}
+
 }  // namespace
 
 Forwarder::Forwarder(ForwarderConfig config, Limits limits)
@@ -60,85 +84,59 @@ Result<void> Forwarder::start() {
   return {};
 }
 
-// All ports of a range of the process before, if each has a socket.
-std::optional<PortRange> Forwarder::inherited_range(IpFamily family, bool short_cut) const {
-  const auto first =
-      inherited_.tcp.lower_bound({.family = family, .short_cut = short_cut, .port = Port{0}});
-  if (first == inherited_.tcp.end()) return std::nullopt;
-  const PortRange range{.first = first->first.port};
-  for (const TcpEntry& entry : entries_of(family, short_cut, range)) {
-    if (!inherited_.tcp.contains(entry)) return std::nullopt;
+// ---- Sockets and the loops that have them
+
+// As many sockets as there are loops, or more: those of the process before come first. They are
+// counted as files; whoever closes them gives these back.
+Result<std::vector<io::UniqueFd>> Forwarder::complete(std::vector<io::UniqueFd> inherited, int type,
+                                                      SocketAddress at, const Filter& filter) {
+  std::vector<io::UniqueFd> out = std::move(inherited);
+  for (const io::UniqueFd& socket : out) attach_filter(socket.get(), filter);
+  if (!out.empty()) {
+    FAIRLEAD_TRY(port, port_of(out.front()));
+    at.port = port;
   }
-  return range;
+  FAIRLEAD_CHECK(add_sockets(out, type, loops_.size(), at, filter));
+  if (budget_->take_files(out.size())) return out;
+  return make_error(ErrorCode::Exhausted, "no files are left for sockets at {}", at);
 }
 
-Result<void> Forwarder::listen(IpFamily family) {
-  TcpPorts ports;
-  for (const bool short_cut : {false, true}) {
-    SharedRange range;
-    if (const auto inherited = inherited_range(family, short_cut)) {
-      range.ports = *inherited;
-      for (const TcpEntry& entry : entries_of(family, short_cut, *inherited)) {
-        auto sockets = std::move(inherited_.tcp.at(entry));
-        FAIRLEAD_CHECK(add_sockets(sockets, SOCK_STREAM, loops_.size(),
-                                   {.address = IpAddress::any(family), .port = entry.port}));
-        range.sockets.push_back(std::move(sockets));
-      }
-    } else {
-      FAIRLEAD_TRY(fresh, fresh_range(family, loops_.size()));
-      range = std::move(fresh);
+// Calls `give(loop, socket)` for each, on the loop that gets it.
+template <class Give>
+void Forwarder::hand_out(std::vector<io::UniqueFd>& sockets, Give give) {
+  on_all_loops([&](Loop& loop, std::size_t i) {
+    for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
+      give(loop, std::move(sockets[n]));
     }
-    (short_cut ? ports.short_cut : ports.pool) = range.ports;
-    const auto entries = entries_of(family, short_cut, range.ports);
-    on_all_loops([&](Loop& loop, std::size_t i) {
-      for (std::size_t port = 0; port < entries.size(); ++port) {
-        auto& sockets = range.sockets[port];
-        for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
-          loop.accept_at(std::move(sockets[n]), entries[port]);
-        }
-      }
-    });
-  }
-  tcp_ports_.emplace(family, ports);
+  });
+}
+
+Result<std::size_t> Forwarder::listen_at(const TcpEntry& entry, const Filter& filter) {
+  const SocketAddress at = entry.address
+                               ? SocketAddress{.address = *entry.address, .port = entry.port}
+                               : any_address(entry.family, entry.port);
+  FAIRLEAD_TRY(sockets, complete(take(inherited_.tcp, entry), SOCK_STREAM, at, filter));
+  hand_out(sockets,
+           [&entry](Loop& loop, io::UniqueFd socket) { loop.accept_at(std::move(socket), entry); });
+  return sockets.size();
+}
+
+Result<void> Forwarder::open_udp(const UdpEntry& entry, const Way& way, const Filter& filter) {
+  const SocketAddress at = entry.place.value_or(any_address(entry.key.family, Port{0}));
+  auto sockets = complete(take(inherited_.udp, entry), SOCK_DGRAM, at, filter);
+  if (!sockets) return sockets.error().with_context(entry.key.service_port.to_string());
+  FAIRLEAD_TRY(port, port_of(sockets->front()));
+  udp_sockets_.emplace(entry, UdpSockets{.port = port, .count = sockets->size()});
+  const std::shared_ptr<Service>& service = services_.at(entry.key);
+  hand_out(*sockets, [&](Loop& loop, io::UniqueFd socket) {
+    receive_destinations(socket.get(), entry.key.family);
+    loop.open_udp(entry, way, std::move(socket), service);
+  });
   return {};
 }
 
-// Those of the process before, and as many more as there are loops for.
-Result<std::vector<io::UniqueFd>> Forwarder::udp_sockets(const UdpEntry& entry,
-                                                         const Filter& filter) {
-  std::vector<io::UniqueFd> out;
-  SocketAddress at = entry.place.value_or(
-      SocketAddress{.address = IpAddress::any(entry.key.family), .port = Port{0}});
-  if (auto inherited = inherited_.udp.extract(entry); !inherited.empty()) {
-    out = std::move(inherited.mapped());
-    for (const io::UniqueFd& socket : out) attach_filter(socket.get(), filter);
-    FAIRLEAD_TRY(given, port_of(out.front()));
-    at.port = given;
-  }
-  FAIRLEAD_CHECK(add_sockets(out, SOCK_DGRAM, loops_.size(), at, filter));
-  if (!budget_->take_files(out.size())) {
-    return make_error(ErrorCode::Exhausted, "no files are left for the UDP sockets of {}",
-                      entry.key.service_port.to_string());
-  }
-  return out;
-}
-
-Result<Port> Forwarder::open_udp(const UdpEntry& entry, const Way& way, const Filter& filter) {
-  FAIRLEAD_TRY(sockets, udp_sockets(entry, filter));
-  FAIRLEAD_TRY(port, port_of(sockets.front()));
-  udp_ports_.emplace(entry, UdpSockets{.port = port, .count = sockets.size()});
-  const std::shared_ptr<Service>& service = services_.at(entry.key);
-  on_all_loops([&](Loop& loop, std::size_t i) {
-    for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
-      receive_destinations(sockets[n].get(), entry.key.family);
-      loop.open_udp(entry, way, std::move(sockets[n]), service);
-    }
-  });
-  return port;
-}
-
 void Forwarder::close_udp(const UdpEntry& entry) {
-  const auto sockets = udp_ports_.extract(entry);
+  const auto sockets = udp_sockets_.extract(entry);
   if (sockets.empty()) return;
   on_all_loops([&entry](Loop& loop, std::size_t) { loop.close_udp(entry); });
   budget_->give_files(sockets.mapped().count);
@@ -174,7 +172,38 @@ Result<void> Forwarder::apply(const std::vector<plan::ServiceChange>& changes) {
   return open_redirected(changes);
 }
 
-// ---- The way in by rules: UDP sockets of each service port
+// ---- The way in by rules: ranges for TCP, UDP sockets of each service port
+
+// All ports of a range of the process before, if each has a socket.
+std::optional<PortRange> Forwarder::inherited_range(IpFamily family, bool short_cut) const {
+  const auto first =
+      inherited_.tcp.lower_bound({.family = family, .short_cut = short_cut, .port = Port{0}});
+  if (first == inherited_.tcp.end()) return std::nullopt;
+  const PortRange range{.first = first->first.port};
+  for (const TcpEntry& entry : entries_of(family, short_cut, range)) {
+    if (!inherited_.tcp.contains(entry)) return std::nullopt;
+  }
+  return range;
+}
+
+Result<void> Forwarder::listen(IpFamily family) {
+  TcpPorts ports;
+  for (const bool short_cut : {false, true}) {
+    auto range = inherited_range(family, short_cut);
+    if (!range) {
+      // Sockets that hold the ports, until the loops' own are there.
+      FAIRLEAD_TRY(fresh, fresh_range(family, short_cut));
+      range = fresh.ports;
+      inherited_.tcp.merge(fresh.sockets);
+    }
+    (short_cut ? ports.short_cut : ports.pool) = *range;
+    for (const TcpEntry& entry : entries_of(family, short_cut, *range)) {
+      FAIRLEAD_CHECK(listen_at(entry, {}));
+    }
+  }
+  tcp_ports_.emplace(family, ports);
+  return {};
+}
 
 Result<void> Forwarder::open_redirected(const std::vector<plan::ServiceChange>& changes) {
   for (const plan::ServiceChange& change : changes) {
@@ -186,29 +215,13 @@ Result<void> Forwarder::open_redirected(const std::vector<plan::ServiceChange>& 
       if (std::ranges::find(wanted, entry) == wanted.end()) close_udp(entry);
     }
     for (const UdpEntry& entry : wanted) {
-      if (!udp_ports_.contains(entry)) FAIRLEAD_CHECK(open_udp(entry, {.pool = entry.pool}, {}));
+      if (!udp_sockets_.contains(entry)) FAIRLEAD_CHECK(open_udp(entry, {.pool = entry.pool}, {}));
     }
   }
   return {};
 }
 
 // ---- The way in without rules: sockets at each place
-
-namespace {
-
-TcpEntry tcp_entry(const SocketAddress& at) {
-  return {.family = at.address.family(), .port = at.port, .address = at.address};
-}
-
-UdpEntry udp_entry(const plan::PlanKey& key, const SocketAddress& at) {
-  return {.key = key, .place = at};
-}
-
-std::string place_text(const plan::PlanKey& key, const SocketAddress& at) {
-  return fmt::format("{}/{}", at, key.service_port.protocol);
-}
-
-}  // namespace
 
 void Forwarder::set_nodes(const std::map<IpFamily, plan::NodePlan>& nodes) {
   if (config_.way_in != WayIn::Places) return;
@@ -261,51 +274,33 @@ Result<void> Forwarder::open_place(const plan::PlanKey& key, const SocketAddress
     FAIRLEAD_CHECK(open_udp(udp_entry(key, at), treatment.way, filter));
   } else {
     // The routes tell whose a connection is: sockets pass from service to service as they are.
-    if (tcp_owners_.contains(at)) {
+    if (const auto found = tcp_places_.find(at); found != tcp_places_.end()) {
       on_all_loops([&](Loop& loop, std::size_t) { loop.set_filter(tcp_entry(at), filter); });
+      found->second.owner = key;
     } else {
-      FAIRLEAD_CHECK(listen_at(tcp_entry(at), filter));
+      FAIRLEAD_TRY(sockets, listen_at(tcp_entry(at), filter));
+      tcp_places_.emplace(at, TcpPlace{.owner = key, .sockets = sockets});
     }
-    tcp_owners_.insert_or_assign(at, key);
   }
   open.insert_or_assign(at, treatment);
-  return {};
-}
-
-Result<void> Forwarder::listen_at(const TcpEntry& entry, const Filter& filter) {
-  std::vector<io::UniqueFd> sockets;
-  if (auto inherited = inherited_.tcp.extract(entry); !inherited.empty()) {
-    sockets = std::move(inherited.mapped());
-  }
-  for (const io::UniqueFd& socket : sockets) attach_filter(socket.get(), filter);
-  FAIRLEAD_CHECK(add_sockets(sockets, SOCK_STREAM, loops_.size(),
-                             {.address = *entry.address, .port = entry.port}, filter));
-  if (!budget_->take_files(loops_.size())) {
-    return make_error(ErrorCode::Exhausted, "no files are left for the sockets at {}:{}",
-                      *entry.address, number(entry.port));
-  }
-  on_all_loops([&](Loop& loop, std::size_t i) {
-    for (std::size_t n = i; n < sockets.size(); n += loops_.size()) {
-      loop.accept_at(std::move(sockets[n]), entry);
-    }
-  });
   return {};
 }
 
 void Forwarder::close_place(const plan::PlanKey& key, const SocketAddress& at) {
   places_[key].erase(at);
   if (key.service_port.protocol == Protocol::Udp) return close_udp(udp_entry(key, at));
-  if (tcp_owners_.at(at) != key) return;  // another service's by now
-  tcp_owners_.erase(at);
+  const auto found = tcp_places_.find(at);
+  if (found->second.owner != key) return;  // another service's by now
   on_all_loops([&](Loop& loop, std::size_t) { loop.close_tcp(tcp_entry(at)); });
-  budget_->give_files(loops_.size());
+  budget_->give_files(found->second.sockets);
+  tcp_places_.erase(found);
 }
 
-// ----
+// ---- What others ask, and the end
 
 std::optional<Port> Forwarder::udp_port(const UdpEntry& entry) const {
-  const auto found = udp_ports_.find(entry);
-  return found == udp_ports_.end() ? std::nullopt : std::optional(found->second.port);
+  const auto found = udp_sockets_.find(entry);
+  return found == udp_sockets_.end() ? std::nullopt : std::optional(found->second.port);
 }
 
 std::vector<ServiceTotals> Forwarder::totals() const {

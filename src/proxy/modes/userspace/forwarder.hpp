@@ -1,15 +1,15 @@
 // Forwarder: the data path of userspace mode. One event loop and thread a core, each with its own
 // listening sockets (SO_REUSEPORT), which the kernel spreads connections over.
 //
-// TCP connections of all services arrive at two ranges of ports a family: one for the pool a
-// frontend leads to, one for clients that take the short cut to the cluster pool (this node and its
-// pods, past a Local policy); which service is meant is told by the address they were sent to
-// (SO_ORIGINAL_DST). Datagrams lose that address when they are redirected, so each UDP service port
-// has sockets of its own.
+// By rules, TCP connections of all services arrive at two ranges of ports a family: one for the
+// pool a frontend leads to, one for clients that take the short cut to the cluster pool (this node
+// and its pods, past a Local policy); which service is meant is told by the address they were sent
+// to (SO_ORIGINAL_DST). Datagrams lose that address when they are redirected, so each UDP service
+// port has sockets of its own. Without rules there are sockets at each place (places.hpp).
 //
-// Owner: UserspaceMode, on the proxy's worker thread; apply() returns when all loops work by the
-// new plans. Connections outlive the change of a plan, and the end of their service. Not here: how
-// packets get to the ports (entry_rules).
+// Owner: UserspaceMode, on its home thread; apply() returns when all loops work by the new plans.
+// Connections outlive the change of a plan, and the end of their service. Not here: how packets get
+// to the sockets (Entrance).
 #pragma once
 
 #include <array>
@@ -91,11 +91,14 @@ class Forwarder {
   Result<void> start();
   Result<void> listen(IpFamily family);
   std::optional<PortRange> inherited_range(IpFamily family, bool short_cut) const;
-  Result<std::vector<io::UniqueFd>> udp_sockets(const UdpEntry& entry, const Filter& filter);
-  Result<Port> open_udp(const UdpEntry& entry, const Way& way, const Filter& filter);
+  Result<std::vector<io::UniqueFd>> complete(std::vector<io::UniqueFd> inherited, int type,
+                                             SocketAddress at, const Filter& filter);
+  template <class Give>
+  void hand_out(std::vector<io::UniqueFd>& sockets, Give give);
+  Result<void> open_udp(const UdpEntry& entry, const Way& way, const Filter& filter);
   Result<void> open_redirected(const std::vector<plan::ServiceChange>& changes);
   void bind_places(const std::vector<plan::ServiceChange>& changes);
-  Result<void> listen_at(const TcpEntry& entry, const Filter& filter);
+  Result<std::size_t> listen_at(const TcpEntry& entry, const Filter& filter);
   Result<void> open_place(const plan::PlanKey& key, const SocketAddress& at,
                           const Treatment& treatment);
   void close_place(const plan::PlanKey& key, const SocketAddress& at);
@@ -112,11 +115,15 @@ class Forwarder {
     Port port{};
     std::size_t count = 0;
   };
-  std::map<UdpEntry, UdpSockets> udp_ports_;
+  std::map<UdpEntry, UdpSockets> udp_sockets_;
   std::map<plan::PlanKey, std::shared_ptr<Service>> services_;
   std::map<IpFamily, plan::NodePlan> nodes_;
   std::map<plan::PlanKey, std::map<SocketAddress, Treatment>> places_;  // that are open
-  std::map<SocketAddress, plan::PlanKey> tcp_owners_;                   // of open places
+  struct TcpPlace {
+    plan::PlanKey owner;
+    std::size_t sockets = 0;
+  };
+  std::map<SocketAddress, TcpPlace> tcp_places_;  // of those that are open
   std::map<plan::PlanKey, std::map<SocketAddress, Treatment>> unbound_places_;
   std::map<std::string, Error> unbound_;
 };

@@ -126,17 +126,7 @@ std::string text_of(const UdpEntry& entry) {
                      port.port);
 }
 
-std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> out;
-  while (true) {
-    const auto end = text.find(' ');
-    out.emplace_back(text.substr(0, end));
-    if (end == std::string_view::npos) return out;
-    text.remove_prefix(end + 1);
-  }
-}
-
-std::optional<TcpEntry> tcp_entry_of(const std::vector<std::string>& words) {
+std::optional<TcpEntry> tcp_entry_of(const std::vector<std::string_view>& words) {
   if (words.size() != 5) return std::nullopt;
   const auto port = parse_port(words[3]);
   if (!port) return std::nullopt;
@@ -150,11 +140,11 @@ std::optional<TcpEntry> tcp_entry_of(const std::vector<std::string>& words) {
   return out;
 }
 
-std::optional<UdpEntry> udp_entry_of(const std::vector<std::string>& words) {
+std::optional<UdpEntry> udp_entry_of(const std::vector<std::string_view>& words) {
   if (words.size() != 7) return std::nullopt;
-  UdpEntry out{.key = {.service_port = {.namespace_ = words[4],
-                                        .name = words[5],
-                                        .port = words[6],
+  UdpEntry out{.key = {.service_port = {.namespace_ = std::string(words[4]),
+                                        .name = std::string(words[5]),
+                                        .port = std::string(words[6]),
                                         .protocol = Protocol::Udp},
                        .family = words[1] == "4" ? IpFamily::V4 : IpFamily::V6},
                .pool = words[2] == "cluster" ? PoolKind::Cluster : PoolKind::Local};
@@ -167,7 +157,7 @@ std::optional<UdpEntry> udp_entry_of(const std::vector<std::string>& words) {
 
 // What is not understood is closed: the newer process makes its own.
 void sort_in(Message message, Sockets& out) {
-  const std::vector<std::string> words = words_of(message.text);
+  const auto words = split(message.text, ' ');
   if (!message.socket) return;
   if (words[0] == "tcp") {
     if (const auto entry = tcp_entry_of(words))

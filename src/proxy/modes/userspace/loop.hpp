@@ -39,7 +39,7 @@ class Loop {
   void let_go();
   Sockets copies() const;
   std::set<IpAddress> addresses_in_use() const;  // by connections
-  // Of sockets bound to places: others than those let go of the loop, and another filter.
+  // Of sockets at places.
   void close_tcp(const TcpEntry& entry);
   void set_filter(const TcpEntry& entry, const Filter& filter);
   void set_localities(Localities localities) { localities_ = std::move(localities); }
@@ -72,8 +72,7 @@ class Loop {
   std::chrono::milliseconds udp_idle_;
   std::unordered_map<SocketAddress, Route, PlaceHash> routes_;  // of TCP
   std::map<TcpEntry, std::vector<std::unique_ptr<Acceptor>>> acceptors_;
-  std::unordered_map<IpAddress, std::size_t>
-      own_addresses_;  // of services, with how many frontends
+  std::unordered_map<IpAddress, std::size_t> own_addresses_;  // of services, and their frontends
   Localities localities_;
   std::map<UdpEntry, std::vector<std::unique_ptr<UdpListener>>> udp_;
   bool begun_ = false;

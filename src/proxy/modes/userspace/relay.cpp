@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 
 // How long each attempt may take; kube-proxy's (spec/kube-proxy 7.4).
 constexpr std::array kDialDeadlines = {250ms, 500ms, 1000ms, 2000ms};
+
 int error_of(int socket) {
   int error = 0;
   socklen_t size = sizeof error;
@@ -128,10 +129,9 @@ void Relay::ready(Event event) {
   const Which source = event.which == Client ? Client : Server;
   if (state_ == State::Dialing && source == Server) check_dial(event);
   if (state_ != State::Relaying) return;
-  if (event.failed && (source == Client ? up_ : down_).done()) return finish(true);
+  if (event.failed && stream_from(source).done()) return finish(true);
   if (event.readable && !move(source, event.ended)) return;
-  const Which other = source == Client ? Server : Client;
-  if (event.writable && (other == Client ? up_ : down_).holds()) move(other, true);
+  if (event.writable && stream_from(other(source)).holds()) move(other(source), true);
 }
 
 void Relay::resume() {
@@ -141,22 +141,19 @@ void Relay::resume() {
 
 Stream::Progress Relay::move_bytes(Which source, bool ended) {
   ServiceCounters& counters = request_.service->counters;
-  const Stream::Tools tools{.pipes = context_.pipes, .buffer = context_.buffer};
-  const int client = request_.client.get();
-  const int server = server_.get();
-  if (source == Client) {
-    return up_.move({.from = client, .to = server, .ended = ended, .end_by_close = down_.done()},
-                    tools, counters.bytes_in);
-  }
-  return down_.move({.from = server, .to = client, .ended = ended, .end_by_close = up_.done()},
-                    tools, counters.bytes_out);
+  return stream_from(source).move({.from = socket_of(source),
+                                   .to = socket_of(other(source)),
+                                   .ended = ended,
+                                   .end_by_close = stream_from(other(source)).done()},
+                                  {.pipes = context_.pipes, .buffer = context_.buffer},
+                                  source == Client ? counters.bytes_in : counters.bytes_out);
 }
 
 bool Relay::move(Which source, bool ended) {
   switch (move_bytes(source, ended)) {
     case Stream::Progress::SinkLost:
       // What it has said before it went is still to be passed on.
-      move_bytes(source == Client ? Server : Client, true);
+      move_bytes(other(source), true);
       finish(true);
       return false;
     case Stream::Progress::SourceLost:

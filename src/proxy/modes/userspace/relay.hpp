@@ -51,6 +51,9 @@ class Relay final : public Watched {
  private:
   enum class State : std::uint8_t { Dialing, Relaying, Over };
   enum Which : unsigned { Client, Server };  // sockets, for the loop
+  static Which other(Which which) { return which == Client ? Server : Client; }
+  int socket_of(Which which) const { return (which == Client ? request_.client : server_).get(); }
+  Stream& stream_from(Which which) { return which == Client ? up_ : down_; }
 
   void dial();
   void dial_failed();

@@ -32,15 +32,6 @@ Result<io::UniqueFd> shared_socket(int type, const SocketAddress& at, const Filt
   return out;
 }
 
-Result<SharedRange> range_at(IpFamily family, std::size_t count, Port first) {
-  SharedRange out{.sockets = {}, .ports = {.first = first}};
-  for (const TcpEntry& entry : entries_of(family, false, out.ports)) {
-    FAIRLEAD_CHECK(add_sockets(out.sockets.emplace_back(), SOCK_STREAM, count,
-                               {.address = IpAddress::any(family), .port = entry.port}));
-  }
-  return out;
-}
-
 }  // namespace
 
 std::optional<PoolKind> pool_of(const plan::Frontend& frontend) {
@@ -114,18 +105,23 @@ std::vector<TcpEntry> entries_of(IpFamily family, bool short_cut, PortRange rang
 }
 
 // Where the kernel finds one free port there are others after it, as a rule.
-Result<SharedRange> fresh_range(IpFamily family, std::size_t count) {
+Result<FreshRange> fresh_range(IpFamily family, bool short_cut) {
   constexpr int kAttempts = 64;
+  const IpAddress any = IpAddress::any(family);
   Error last;
   for (int i = 0; i < kAttempts; ++i) {
-    FAIRLEAD_TRY(free,
-                 shared_socket(SOCK_STREAM, {.address = IpAddress::any(family), .port = Port{0}}));
+    FAIRLEAD_TRY(free, shared_socket(SOCK_STREAM, {.address = any, .port = Port{0}}));
     FAIRLEAD_TRY(first, port_of(free));
     if (number(first) > 65535 - PortRange::kPorts) continue;
     free.reset();
-    auto range = range_at(family, count, first);
-    if (range) return range;
-    last = range.error();
+    FreshRange out{.ports = {.first = first}, .sockets = {}};
+    Result<void> done;
+    for (const TcpEntry& entry : entries_of(family, short_cut, out.ports)) {
+      done = add_sockets(out.sockets[entry], SOCK_STREAM, 1, {.address = any, .port = entry.port});
+      if (!done) break;
+    }
+    if (done) return out;
+    last = done.error();
   }
   return last.with_context(fmt::format("find {} free ports in a row", PortRange::kPorts));
 }

@@ -62,14 +62,13 @@ using Filter = std::vector<sock_filter>;
 // In place of a former one; an empty one lets everything through.
 void attach_filter(int socket, const Filter& filter);
 
-// Listening sockets at a range of ports.
-struct SharedRange {
-  std::vector<std::vector<io::UniqueFd>> sockets;  // by port; as many as there are loops, or more
-  PortRange ports;
-};
 std::vector<TcpEntry> entries_of(IpFamily family, bool short_cut, PortRange range);
-// At every address, at ports that nobody has, `count` sockets at each.
-Result<SharedRange> fresh_range(IpFamily family, std::size_t count);
+// A range of ports that nobody has, at every address, with a listening socket at each.
+struct FreshRange {
+  PortRange ports;
+  std::map<TcpEntry, std::vector<io::UniqueFd>> sockets;
+};
+Result<FreshRange> fresh_range(IpFamily family, bool short_cut);
 // Adds to `sockets`, which are at `address`, until there are `count`. Port 0: any free one. The
 // address need not be the node's yet.
 Result<void> add_sockets(std::vector<io::UniqueFd>& sockets, int type, std::size_t count,

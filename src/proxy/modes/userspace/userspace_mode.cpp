@@ -107,36 +107,38 @@ Result<void> UserspaceMode::remove_other_entrance() {
 }
 
 void UserspaceMode::offer_handover() {
-  auto handover = Handover::start({.sockets =
-                                       [this] {
-                                         return home_->run([this] {
-                                           tenure_ = Tenure::HandingOver;
-                                           return forwarder_->copies();
-                                         });
-                                       },
-                                   .let_go =
-                                       [this] {
-                                         home_->run([this] {
-                                           tenure_ = Tenure::Over;
-                                           forwarder_->let_go();
-                                           return true;
-                                         });
-                                         const std::uint64_t one = 1;
-                                         static_cast<void>(write(succeeded_.get(), &one, 8));
-                                       },
-                                   .keep =
-                                       [this] {
-                                         home_->run([this] {
-                                           tenure_ = Tenure::Ours;
-                                           return true;
-                                         });
-                                       }});
+  auto handover = Handover::start({.sockets = [this] { return share_sockets(); },
+                                   .let_go = [this] { yield(); },
+                                   .keep = [this] { set_tenure(Tenure::Ours); }});
   if (handover) {
     handover_ = *std::move(handover);
   } else {
     log::warning("The next process will not be able to take over without refusing connections",
                  {{"err", handover.error()}});
   }
+}
+
+// These three are called on the handover's thread.
+
+void UserspaceMode::set_tenure(Tenure tenure) {
+  home_->run([&] { return tenure_ = tenure; });
+}
+
+Sockets UserspaceMode::share_sockets() {
+  return home_->run([this] {
+    tenure_ = Tenure::HandingOver;
+    return forwarder_->copies();
+  });
+}
+
+void UserspaceMode::yield() {
+  home_->run([this] {
+    tenure_ = Tenure::Over;
+    forwarder_->let_go();
+    return true;
+  });
+  const std::uint64_t one = 1;
+  static_cast<void>(write(succeeded_.get(), &one, sizeof one));
 }
 
 Result<void> UserspaceMode::may_change() const {
@@ -174,6 +176,7 @@ Result<void> UserspaceMode::retire(const std::vector<plan::ServiceChange>& chang
     gone.push_back({.before = served->second, .after = nullptr});
     served_.erase(served);
   }
+  if (gone.empty()) return {};
   return forwarder_->apply(gone);
 }
 

@@ -72,6 +72,10 @@ class UserspaceMode final : public plan::Mode, private Ports {
   std::optional<Port> udp(const UdpEntry& entry) const override {
     return forwarder_->udp_port(entry);
   }
+  enum class Tenure : std::uint8_t { Ours, HandingOver, Over };
+  void set_tenure(Tenure tenure);
+  Sockets share_sockets();
+  void yield();
   // All of these run on the home thread.
   Result<plan::ApplyStats> begin(const plan::Plan& plan);
   Result<plan::ApplyStats> program(const plan::Plan& plan);
@@ -85,8 +89,6 @@ class UserspaceMode final : public plan::Mode, private Ports {
   Result<void> remove();
   Result<void> serve(const std::vector<plan::ServiceChange>& changes);
   Result<void> retire(const std::vector<plan::ServiceChange>& changes);
-
-  enum class Tenure : std::uint8_t { Ours, HandingOver, Over };
 
   Config config_;
   std::unique_ptr<HomeThread> home_;
