@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
 #include <vector>
 
 #include "io/sockaddr.hpp"
@@ -206,18 +205,6 @@ Result<double> resident_bytes(pid_t process) {
   double size = 0, resident = 0;
   if (!(file >> size >> resident)) return make_error(ErrorCode::NotFound, "process {}", process);
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
-Result<double> processor_seconds(pid_t process) {
-  std::ifstream file(fmt::format("/proc/{}/stat", process));
-  std::string text;
-  std::getline(file, text);
-  std::istringstream fields(text.substr(text.rfind(')') + 1));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user = 0, system = 0;
-  if (!(fields >> user >> system)) return make_error(ErrorCode::NotFound, "process {}", process);
-  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace fairlead::bench

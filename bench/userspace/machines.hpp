@@ -57,7 +57,5 @@ int be_fairlead(unsigned threads);
 
 // Resident memory of a process, bytes.
 Result<double> resident_bytes(pid_t process);
-// Seconds of processor time it has used.
-Result<double> processor_seconds(pid_t process);
 
 }  // namespace fairlead::bench

@@ -3,7 +3,7 @@
 //
 // bench_userspace [--check] [--brief]
 //   --check  exit 1 when an aim is missed
-//   --brief  a fifth of the time
+//   --brief  a third of the time
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -37,39 +37,10 @@ struct Options {
   std::chrono::milliseconds lasts = 1500ms;
 };
 
-using Subjects = std::vector<Subject>;
 using Measure = std::function<Result<double>(const Subject&)>;
+using Figures = std::map<std::string, double>;  // by subject
 
-// The median of some rounds, in which the subjects take turns: what else the machine does meets
-// them alike.
-Result<std::map<std::string, double>> in_turns(const Machines& machines, const Subjects& subjects,
-                                               const Measure& measure) {
-  std::map<std::string, std::vector<double>> seen;
-  for (int round = 0; round < kRounds; ++round) {
-    for (const Subject& subject : subjects) {
-      FAIRLEAD_CHECK(machines.client.run([&]() -> Result<void> {
-        auto figure = measure(subject);
-        if (!figure) return figure.error().with_context(subject.name);
-        seen[subject.name].push_back(*figure);
-        return {};
-      }));
-    }
-  }
-  std::map<std::string, double> out;
-  for (const auto& [name, figures] : seen) out.emplace(name, median(figures));
-  return out;
-}
-
-// More is better; the aim is at least HAProxy's, so the ratio theirs / ours is at most 1.
-void show(Report& report, const std::map<std::string, double>& figures, std::string_view unit,
-          double scale) {
-  for (const auto& [name, figure] : figures) {
-    report.note(name, fmt::format("{:.2f} {}", figure / scale, unit));
-  }
-}
-
-double ratio(const std::map<std::string, double>& figures, const std::string& a,
-             const std::string& b) {
+double ratio(const Figures& figures, const std::string& a, const std::string& b) {
   return figures.at(a) / figures.at(b);
 }
 
@@ -82,90 +53,165 @@ int most_idle() {
   return static_cast<int>(std::min<rlim_t>(kIdle, (files.rlim_max - 2000) / 4));
 }
 
-Result<double> bytes_an_idle_connection(const Machines& machines, const Subject& subject,
-                                        int connections) {
-  FAIRLEAD_TRY(before, resident_bytes(subject.process->pid()));
-  double out = 0;
-  FAIRLEAD_CHECK(machines.client.run([&]() -> Result<void> {
-    FAIRLEAD_TRY(sockets, idle(subject.address, connections));
-    FAIRLEAD_TRY(after, resident_bytes(subject.process->pid()));
-    out = (after - before) / static_cast<double>(sockets.size());
-    return {};
-  }));
-  return out;
-}
-
-Result<int> run(const Options& options, const std::string& folder) {
-  Report report;
-  const int connections = most_idle();
-  FAIRLEAD_TRY(machines, Machines::create());
-  Subjects subjects;
-  FAIRLEAD_TRY(ours, start_fairlead(machines, kThreads));
-  subjects.push_back(std::move(ours));
-  auto haproxy = start_haproxy(machines, kThreads, folder);
-  if (!haproxy && haproxy.error().code != ErrorCode::NotFound) return haproxy.error();
-  if (haproxy) {
-    subjects.push_back(*std::move(haproxy));
-  } else {
-    fmt::print("{}: beside a direct connection only\n", haproxy.error().message);
-  }
-  const bool beside = subjects.size() == 2;
-
-  // First, while their memory is fresh.
-  report.heading(fmt::format("{} idle connections{}", connections,
-                             connections < kIdle ? " (the limit of open files)" : ""));
-  for (const Subject& subject : subjects) {
-    FAIRLEAD_TRY(bytes, bytes_an_idle_connection(machines, subject, connections));
-    if (subject.name == "fairlead") {
-      report.aim("fairlead: memory of one", bytes, kMostIdleBytes, "B");
+class Comparison {
+ public:
+  static Result<Comparison> create(const Options& options, const std::string& folder) {
+    FAIRLEAD_TRY(machines, Machines::create());
+    std::vector<Subject> subjects;
+    FAIRLEAD_TRY(ours, start_fairlead(machines, kThreads));
+    subjects.push_back(std::move(ours));
+    auto haproxy = start_haproxy(machines, kThreads, folder);
+    if (!haproxy && haproxy.error().code != ErrorCode::NotFound) return haproxy.error();
+    if (haproxy) {
+      subjects.push_back(*std::move(haproxy));
     } else {
-      report.note(subject.name + ": memory of one", fmt::format("{:.0f} B", bytes));
+      fmt::print("{}: beside a direct connection only\n", haproxy.error().message);
+    }
+    return Comparison(options, std::move(machines), std::move(subjects));
+  }
+
+  // In this order: memory while it is fresh. How many aims were missed.
+  Result<int> run(int connections) {
+    FAIRLEAD_CHECK(memory(connections));
+    subjects_.push_back(direct());
+    FAIRLEAD_CHECK(rates());
+    FAIRLEAD_CHECK(latency());
+    FAIRLEAD_CHECK(datagram_rate());
+    return report_.missed();
+  }
+
+ private:
+  Comparison(const Options& options, Machines machines, std::vector<Subject> subjects)
+      : options_(options),
+        machines_(std::move(machines)),
+        subjects_(std::move(subjects)),
+        beside_haproxy_(subjects_.size() == 2) {}
+
+  // The median of some rounds, in which the subjects take turns: what else the machine does meets
+  // them alike.
+  Result<Figures> in_turns(const Measure& measure) {
+    std::map<std::string, std::vector<double>> seen;
+    for (int round = 0; round < kRounds; ++round) {
+      for (const Subject& subject : subjects_) {
+        FAIRLEAD_CHECK(machines_.client.run([&]() -> Result<void> {
+          auto figure = measure(subject);
+          if (!figure) return figure.error().with_context(subject.name);
+          seen[subject.name].push_back(*figure);
+          return {};
+        }));
+      }
+    }
+    Figures out;
+    for (const auto& [name, figures] : seen) out.emplace(name, median(figures));
+    return out;
+  }
+
+  void show(const Figures& figures, std::string_view unit, double scale) {
+    for (const auto& [name, figure] : figures) {
+      report_.note(name, fmt::format("{:.2f} {}", figure / scale, unit));
     }
   }
-  subjects.push_back(direct());
-
-  const auto compare = [&](std::string_view what, std::string_view unit, double scale,
-                           const Measure& measure) -> Result<void> {
-    report.heading(what);
-    FAIRLEAD_TRY(figures, in_turns(machines, subjects, measure));
-    show(report, figures, unit, scale);
-    if (beside) report.aim("haproxy / fairlead", ratio(figures, "haproxy", "fairlead"), 1, "x");
-    report.note("direct / fairlead", fmt::format("{:.2f} x", ratio(figures, "direct", "fairlead")));
-    return {};
-  };
-  FAIRLEAD_CHECK(compare("throughput, to the client, 4 connections", "Gbit/s", 125e6,
-                         [&](const Subject& subject) {
-                           return bulk(subject.address, Direction::Download, 4, options.lasts);
-                         }));
-  FAIRLEAD_CHECK(compare("throughput, from the client, 4 connections", "Gbit/s", 125e6,
-                         [&](const Subject& subject) {
-                           return bulk(subject.address, Direction::Upload, 4, options.lasts);
-                         }));
-  FAIRLEAD_CHECK(compare("new connections, 64 at once", "/s", 1, [&](const Subject& subject) {
-    return new_connections(subject.address, 64, options.lasts);
-  }));
-
-  report.heading(
-      fmt::format("latency, {} connections kept, {:.0f} requests/s", kKept, kRequestRate));
-  std::map<std::string, double> medians;
-  FAIRLEAD_TRY(p99, in_turns(machines, subjects, [&](const Subject& subject) -> Result<double> {
-                 FAIRLEAD_TRY(all, latencies(subject.address, kKept, kRequestRate, options.lasts));
-                 medians[subject.name] = median(all);
-                 return percentile(std::move(all), 0.99);
-               }));
-  for (const auto& [name, figure] : p99) {
-    report.note(name + ": p50, p99", fmt::format("{:.0f} us, {:.0f} us", medians[name], figure));
+  void show_direct(const Figures& figures) {
+    report_.note("direct / fairlead",
+                 fmt::format("{:.2f} x", ratio(figures, "direct", "fairlead")));
   }
-  if (beside) report.aim("p99: fairlead / haproxy", ratio(p99, "fairlead", "haproxy"), 1, "x");
 
-  std::erase_if(subjects, [](const Subject& subject) { return subject.name == "haproxy"; });
-  report.heading("datagrams, 32 flows");
-  FAIRLEAD_TRY(rates, in_turns(machines, subjects, [&](const Subject& subject) {
-                 return datagrams(subject.address, 32, 16, options.lasts);
-               }));
-  show(report, rates, "/s", 1);
-  report.note("direct / fairlead", fmt::format("{:.2f} x", ratio(rates, "direct", "fairlead")));
-  return report.missed();
+  Result<double> bytes_an_idle_connection(const Subject& subject, int connections) {
+    FAIRLEAD_TRY(before, resident_bytes(subject.process->pid()));
+    double out = 0;
+    FAIRLEAD_CHECK(machines_.client.run([&]() -> Result<void> {
+      FAIRLEAD_TRY(sockets, idle(subject.address, connections));
+      FAIRLEAD_TRY(after, resident_bytes(subject.process->pid()));
+      out = (after - before) / static_cast<double>(sockets.size());
+      return {};
+    }));
+    return out;
+  }
+
+  Result<void> memory(int connections) {
+    report_.heading(fmt::format("{} idle connections{}", connections,
+                                connections < kIdle ? " (the limit of open files)" : ""));
+    for (const Subject& subject : subjects_) {
+      FAIRLEAD_TRY(bytes, bytes_an_idle_connection(subject, connections));
+      if (subject.name == "fairlead") {
+        report_.aim("fairlead: memory of one", bytes, kMostIdleBytes, "B");
+      } else {
+        report_.note(subject.name + ": memory of one", fmt::format("{:.0f} B", bytes));
+      }
+    }
+    return {};
+  }
+
+  // More is better: theirs / ours is to be at most 1.
+  Result<void> rate(std::string_view what, std::string_view unit, double scale,
+                    const Measure& measure) {
+    report_.heading(what);
+    FAIRLEAD_TRY(figures, in_turns(measure));
+    show(figures, unit, scale);
+    if (beside_haproxy_) {
+      report_.aim("haproxy / fairlead", ratio(figures, "haproxy", "fairlead"), 1, "x");
+    }
+    show_direct(figures);
+    return {};
+  }
+
+  Result<void> rates() {
+    const auto move = [this](Direction direction) -> Measure {
+      return [this, direction](const Subject& subject) {
+        return bulk(subject.address, direction, 4, options_.lasts);
+      };
+    };
+    FAIRLEAD_CHECK(rate("throughput, to the client, 4 connections", "Gbit/s", 125e6,
+                        move(Direction::Download)));
+    FAIRLEAD_CHECK(rate("throughput, from the client, 4 connections", "Gbit/s", 125e6,
+                        move(Direction::Upload)));
+    return rate("new connections, 64 at once", "/s", 1, [this](const Subject& subject) {
+      return new_connections(subject.address, 64, options_.lasts);
+    });
+  }
+
+  Result<void> latency() {
+    report_.heading(
+        fmt::format("latency, {} connections kept, {:.0f} requests/s", kKept, kRequestRate));
+    Figures medians;
+    FAIRLEAD_TRY(p99, in_turns([&](const Subject& subject) -> Result<double> {
+                   FAIRLEAD_TRY(all,
+                                latencies(subject.address, kKept, kRequestRate, options_.lasts));
+                   medians[subject.name] = median(all);
+                   return percentile(std::move(all), 0.99);
+                 }));
+    for (const auto& [name, figure] : p99) {
+      report_.note(name + ": p50, p99", fmt::format("{:.0f} us, {:.0f} us", medians[name], figure));
+    }
+    if (beside_haproxy_) {
+      report_.aim("p99: fairlead / haproxy", ratio(p99, "fairlead", "haproxy"), 1, "x");
+    }
+    return {};
+  }
+
+  // HAProxy forwards none.
+  Result<void> datagram_rate() {
+    std::erase_if(subjects_, [](const Subject& subject) { return subject.name == "haproxy"; });
+    report_.heading("datagrams, 32 flows");
+    FAIRLEAD_TRY(figures, in_turns([this](const Subject& subject) {
+                   return datagrams(subject.address, 32, 16, options_.lasts);
+                 }));
+    show(figures, "/s", 1);
+    show_direct(figures);
+    return {};
+  }
+
+  Options options_;
+  Report report_;
+  Machines machines_;
+  std::vector<Subject> subjects_;
+  bool beside_haproxy_;
+};
+
+Result<int> run(const Options& options, const std::string& folder) {
+  const int connections = most_idle();
+  FAIRLEAD_TRY(comparison, Comparison::create(options, folder));
+  return comparison.run(connections);
 }
 
 int fail(const Error& error) {
