@@ -14,17 +14,23 @@ std::string quoted(const std::vector<std::string>& texts) {
   return texts.empty() ? "[]" : fmt::format("[\"{}\"]", fmt::join(texts, "\" \""));
 }
 
+// One object of a resource, not a path.
+Attributes asked(std::string_view verb, std::string_view group, std::string_view resource,
+                 std::string_view ns, std::string_view name) {
+  return {.verb = std::string(verb),
+          .path = {},
+          .group = std::string(group),
+          .resource = std::string(resource),
+          .subresource = {},
+          .ns = std::string(ns),
+          .name = std::string(name)};
+}
+
 }  // namespace
 
 ApiResult<void> RbacGuard::may_create(const User& user, const ResourceInfo& info,
                                       std::string_view ns, std::string_view name) const {
-  return authorizer_.authorize(user, {.verb = "create",
-                                      .path = {},
-                                      .group = info.group,
-                                      .resource = info.resource,
-                                      .subresource = {},
-                                      .ns = std::string(ns),
-                                      .name = std::string(name)});
+  return authorizer_.authorize(user, asked("create", info.group, info.resource, ns, name));
 }
 
 ApiResult<void> RbacGuard::may_write(const User& user, const ResourceInfo& info,
@@ -43,13 +49,8 @@ ApiResult<void> RbacGuard::may_write(const User& user, const ResourceInfo& info,
 ApiResult<void> RbacGuard::may_write_role(const User& user, const ResourceInfo& info,
                                           std::string_view ns, const Document& role) const {
   const std::string_view name = string_at(role, "metadata.name");
-  const bool may_escalate = authorizer_.allows(user, {.verb = "escalate",
-                                                      .path = {},
-                                                      .group = info.group,
-                                                      .resource = info.resource,
-                                                      .subresource = {},
-                                                      .ns = std::string(ns),
-                                                      .name = std::string(name)});
+  const bool may_escalate =
+      authorizer_.allows(user, asked("escalate", info.group, info.resource, ns, name));
   if (may_escalate) return {};
   // Its rules come from roles that others may write later.
   const std::vector<PolicyRule> all{{.verbs = {"*"}, .groups = {"*"}, .resources = {"*"}},
@@ -67,13 +68,7 @@ ApiResult<void> RbacGuard::may_write_binding(const User& user, const ResourceInf
   const std::string_view kind = string_at(binding, "roleRef.kind");
   const std::string_view role = string_at(binding, "roleRef.name");
   const std::string_view resource = kind == "ClusterRole" ? "clusterroles" : "roles";
-  const bool may_bind = authorizer_.allows(user, {.verb = "bind",
-                                                  .path = {},
-                                                  .group = info.group,
-                                                  .resource = std::string(resource),
-                                                  .subresource = {},
-                                                  .ns = std::string(ns),
-                                                  .name = std::string(role)});
+  const bool may_bind = authorizer_.allows(user, asked("bind", info.group, resource, ns, role));
   if (may_bind) return {};
   const auto* rules = authorizer_.rbac().rules_of_role(kind, ns, role);
   if (rules == nullptr) return not_found({.group = info.group, .resource = resource}, role);

@@ -1,6 +1,5 @@
 #include "etcd/etcd_cluster.hpp"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 
 #include "io/netns.hpp"
 #include "io/socket.hpp"
+#include "support/process.hpp"
 
 namespace fairlead::etcd_test {
 
@@ -131,11 +131,7 @@ bool EtcdCluster::spawn(std::size_t member) {
     }
     command.argv.emplace_back("--client-cert-auth");
   }
-  const io::UniqueFd log_file(
-      ::open((folder_ + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  command.stdout_fd = log_file.get();
-  command.stderr_fd = log_file.get();
-  auto child = io::Child::spawn(command);
+  auto child = test::spawn_logging(std::move(command), folder_ + "/log");
   if (!child) return false;
   members_[member].child = *std::move(child);
   return true;

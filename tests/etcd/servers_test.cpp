@@ -1,5 +1,4 @@
 // Several fairlead-apiserver processes on one etcd are one API.
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <set>
 
 #include "etcd/etcd_cluster.hpp"
+#include "support/process.hpp"
 
 namespace fairlead::etcd_test {
 namespace {
@@ -43,11 +43,7 @@ class ServerProcess {
                     std::to_string(port_),
                     "--service-cluster-ip-range",
                     "10.0.0.0/24"};
-    const io::UniqueFd log_file(
-        ::open((folder_ + ".log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-    command.stdout_fd = log_file.get();
-    command.stderr_fd = log_file.get();
-    auto child = io::Child::spawn(command);
+    auto child = test::spawn_logging(std::move(command), folder_ + ".log");
     if (!child) return false;
     child_ = *std::move(child);
     return listens(*child_, port_) && ask("GET", "/readyz").status == 200;

@@ -1,6 +1,5 @@
 #include "history/servers.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -9,6 +8,7 @@
 #include <iterator>
 
 #include "etcd/etcd_cluster.hpp"
+#include "support/process.hpp"
 
 namespace fairlead::history {
 
@@ -32,11 +32,7 @@ bool ApiProcess::start() {
                   std::to_string(port_)};
   command.argv.insert(command.argv.end(), flags_.begin(), flags_.end());
   command.env = environment_;
-  const io::UniqueFd log_file(
-      ::open((folder_ + ".log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  command.stdout_fd = log_file.get();
-  command.stderr_fd = log_file.get();
-  auto child = io::Child::spawn(command);
+  auto child = test::spawn_logging(std::move(command), folder_ + ".log");
   if (!child) return false;
   child_ = *std::move(child);
   return true;
