@@ -28,9 +28,12 @@ std::string from_environment(const char* name, const std::string& otherwise) {
 
 std::vector<KubectlUnderTest> kubectls_under_test() {
   const std::string tools = std::string(FAIRLEAD_SOURCE_DIR) + "/.cache/tools/";
-  return {
-      {.name = "current", .path = from_environment("FAIRLEAD_KUBECTL", tools + "kubectl")},
-      {.name = "v1_20", .path = from_environment("FAIRLEAD_KUBECTL_OLD", tools + "kubectl-1.20")}};
+  const std::string current = from_environment("FAIRLEAD_KUBECTL", tools + "kubectl");
+  return {{.name = "current", .path = current},
+          {.name = "v1_20",
+           .path = from_environment("FAIRLEAD_KUBECTL_OLD", tools + "kubectl-1.20"),
+           .is_current = false},
+          {.name = "etcd", .path = current, .store = StoreUnderTest::Etcd}};
 }
 
 Folder::Folder() : path_(testing::TempDir() + "fairlead-api-XXXXXX") {
@@ -113,14 +116,33 @@ io::ExitStatus ServerProcess::stop(int signal) {
   return status ? *status : io::ExitStatus{};
 }
 
+StoreOfTest::StoreOfTest(StoreUnderTest which) {
+  if (which == StoreUnderTest::Sqlite) return;
+  if (etcd_test::etcd_program().empty()) {
+    missing_ = "no etcd; run ./dev setup, or set FAIRLEAD_ETCD";
+    return;
+  }
+  etcd_.emplace(1);
+  EXPECT_TRUE(etcd_->start()) << etcd_->log();
+}
+
+std::vector<std::string> StoreOfTest::flags() const {
+  if (!etcd_) return {};
+  return {"--etcd-servers", etcd_->endpoint(0)};
+}
+
 void KubectlTest::SetUp() {
   if (access(GetParam().path.c_str(), X_OK) != 0) {
     GTEST_SKIP() << "SKIPPED: no kubectl at " << GetParam().path
                  << "; run ./dev setup, or set FAIRLEAD_KUBECTL and "
                  << "FAIRLEAD_KUBECTL_OLD";
   }
-  server_.emplace(folder_);
+  store_.emplace(GetParam().store);
+  if (!store_->missing().empty()) GTEST_SKIP() << "SKIPPED: " << store_->missing();
+  start_server();
 }
+
+void KubectlTest::start_server() { server_.emplace(folder_, store_->flags()); }
 
 io::Command KubectlTest::command(std::vector<std::string> arguments) const {
   io::Command out;

@@ -1,5 +1,6 @@
-// A fairlead-apiserver of the test's own on loopback, and real kubectls pointed at it. Everything
-// lives in one temporary folder: data directory, kubeconfig, kubectl's HOME.
+// A fairlead-apiserver of the test's own on loopback, on SQLite or on an etcd of its own, and real
+// kubectls pointed at it. Everything lives in one temporary folder: data directory, kubeconfig,
+// kubectl's HOME.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -11,15 +12,21 @@
 #include <string>
 #include <vector>
 
+#include "etcd/etcd_cluster.hpp"
 #include "io/process.hpp"
 
 namespace fairlead::api_test {
 
+enum class StoreUnderTest { Sqlite, Etcd };
+
 // Where the kubectls are: FAIRLEAD_KUBECTL and FAIRLEAD_KUBECTL_OLD, else .cache/tools of the
-// source tree.
+// source tree. Both on SQLite; the current one on etcd too: what a store does to an answer does
+// not depend on who asks.
 struct KubectlUnderTest {
   std::string name;
   std::string path;
+  StoreUnderTest store = StoreUnderTest::Sqlite;
+  bool is_current = true;  // has subcommands that the old one lacks
 };
 std::vector<KubectlUnderTest> kubectls_under_test();
 inline void PrintTo(const KubectlUnderTest& kubectl, std::ostream* out) { *out << kubectl.name; }
@@ -57,9 +64,25 @@ std::string server_program();
 // seconds.
 bool eventually(const Folder& folder, const std::function<bool()>& holds);
 
+// What a server keeps its objects in, longer than the process lives.
+class StoreOfTest {
+ public:
+  explicit StoreOfTest(StoreUnderTest which);
+  // Why there is none; "" when all is well.
+  const std::string& missing() const { return missing_; }
+  // What tells the server of it.
+  std::vector<std::string> flags() const;
+
+ private:
+  std::optional<etcd_test::EtcdCluster> etcd_;
+  std::string missing_;
+};
+
 class KubectlTest : public testing::TestWithParam<KubectlUnderTest> {
  protected:
   void SetUp() override;
+  bool is_current() const { return GetParam().is_current; }
+  void start_server();  // on the objects of the one before
 
   io::Output kubectl(std::vector<std::string> arguments, std::string_view input = {});
   // Must succeed; what it printed.
@@ -70,6 +93,7 @@ class KubectlTest : public testing::TestWithParam<KubectlUnderTest> {
   io::Child start_kubectl(std::vector<std::string> arguments, const std::string& file);
 
   Folder folder_;
+  std::optional<StoreOfTest> store_;
   std::optional<ServerProcess> server_;
 
  private:

@@ -14,7 +14,6 @@ class ApplyTest : public KubectlTest {
   std::string web(const std::string& jsonpath) {
     return ok({"get", "service", "web", "-o", "jsonpath={" + jsonpath + "}"});
   }
-  bool is_current() const { return GetParam().name == "current"; }
   // The object with its owners; kubectls before 1.21 know no other way to show it.
   std::string web_with_owners() {
     std::vector<std::string> arguments{"get", "service", "web", "-o", "yaml"};

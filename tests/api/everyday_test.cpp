@@ -15,7 +15,6 @@ using testing::HasSubstr;
 
 class EverydayTest : public KubectlTest {
  protected:
-  bool is_current() const { return GetParam().name == "current"; }
   // Sets the condition Ready of a pod, as its node would.
   void make_ready(const std::string& pod) {
     const std::string status = folder_.write(
@@ -206,7 +205,7 @@ TEST_P(EverydayTest, WhatWasAcknowledgedSurvivesAKill) {
   })) << folder_.read("create.out");
   server_->stop(SIGKILL);
   ASSERT_TRUE(creating.wait_blocking());
-  server_.emplace(folder_);
+  start_server();
   std::istringstream said(folder_.read("create.out"));
   const std::string held = ok({"get", "services", "-o", "name"});
   std::size_t acknowledged = 0;

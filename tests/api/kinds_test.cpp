@@ -12,7 +12,6 @@ using testing::Not;
 
 class KindsTest : public KubectlTest {
  protected:
-  bool is_current() const { return GetParam().name == "current"; }
   // Whether a kubectl started with output to `file` comes to print `text`.
   bool shows(const std::string& file, std::string_view text) {
     return eventually(folder_, [&] { return folder_.read(file).find(text) != std::string::npos; });

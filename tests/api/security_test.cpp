@@ -8,7 +8,6 @@ using testing::HasSubstr;
 
 class SecurityTest : public KubectlTest {
  protected:
-  bool is_current() const { return GetParam().name == "current"; }  // has subcommands the old lacks
   std::string token_of(const std::string& account) {
     if (is_current()) return ok({"create", "token", account, "--duration=10m"});
     const std::string made =
