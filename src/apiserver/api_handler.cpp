@@ -4,6 +4,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "apiserver/body.hpp"
+#include "apiserver/impersonation.hpp"
 #include "apiserver/metadata.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
@@ -49,11 +50,12 @@ io::HttpResponse error_response(const StatusError& error, Representation::Format
   return out;
 }
 
-io::HttpResponse created_response(const Document& object, Representation::Format format) {
+io::HttpResponse created_response(const Reviews::Answer& answer, Representation::Format format) {
   io::HttpResponse out;
   out.status = 201;
   out.headers = {{"Content-Type", std::string(content_type(format))}};
-  out.body = encode_plain(object, format);
+  for (const std::string& warning : answer.warnings) out.headers.push_back(warning_header(warning));
+  out.body = encode_plain(answer.object, format);
   return out;
 }
 
@@ -142,7 +144,7 @@ ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticat
       authorizer_(authorizer),
       guard_(authorizer),
       resources_(registry, clock, guard_),
-      reviews_(tokens),
+      reviews_(tokens, authenticator, authorizer),
       discovery_(registry.strategies()),
       version_(version_document()),
       // Empty: old kubectl asks for this and is content without a schema to check against
@@ -204,17 +206,17 @@ io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool
   if (request.body.size() > kMaxBodyBytes) co_return too_large(kMaxBodyBytes);
   auto user = authenticator_.authenticate(request, exchange->peer(), trusted);
   if (!user) co_return std::move(user).error();
-  for (const io::HttpHeader& header : request.headers) {
-    if (!to_lower_ascii(header.name).starts_with("impersonate-")) continue;
-    co_return forbidden_status({.group = {}, .resource = "users"}, "",
-                               "impersonation is not offered by this server");
-  }
+  auto other = impersonated(*user, request.headers, authorizer_);
+  if (!other) co_return std::move(other).error();
+  if (*other) *user = **std::move(other);
   auto path = parse_api_path(url->path);
   if (!path) co_return std::move(path).error();
   if (path->kind == ApiPath::Kind::Resource &&
       registry_.has_group_version(path->group, path->version)) {
     co_return co_await answer_resource(exchange, url, &*user, *std::move(path));
   }
+  if (path->kind == ApiPath::Kind::Resource && is_review_group(path->group, path->version))
+    co_return answer_review(request, *url, *user, *path);
   // HEAD is a GET without the answer's body.
   const bool head = request.method == "HEAD";
   auto allowed = authorizer_.authorize(
@@ -306,6 +308,26 @@ ApiResult<ResourceCall> ApiHandler::route(const io::HttpRequest& request, const 
                       .user = nullptr};
 }
 
+// It waits for nothing, which is why it is not counted among the requests in progress.
+ApiHandler::Answer ApiHandler::answer_review(const io::HttpRequest& request, const io::Url& url,
+                                             const User& user, const ApiPath& path) const {
+  const ReviewKind* kind = find_review(path.group, path.version, path.resource);
+  if (kind == nullptr || !path.name.empty() || kind->info.namespaced == path.ns.empty())
+    return path_not_found();
+  if (request.method != "POST") return method_not_allowed();
+  FAIRLEAD_CHECK(authorizer_.authorize(user, {.verb = "create",
+                                              .path = {},
+                                              .group = path.group,
+                                              .resource = path.resource,
+                                              .subresource = {},
+                                              .ns = path.ns,
+                                              .name = {}}));
+  FAIRLEAD_TRY(
+      answer,
+      reviews_.answer(*kind, {.ns = path.ns, .request = &request, .url = &url, .user = &user}));
+  return std::optional(created_response(answer, plain_format(request)));
+}
+
 io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* exchange,
                                                          const io::Url* url, const User* user,
                                                          ApiPath path) {
@@ -324,10 +346,10 @@ io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* excha
     co_return too_many_requests("Too many requests, please try again later.", 1);
   }
   const InProgress counted(reads ? reading_ : writing_);
-  if (Reviews::covers(*call)) {
-    const auto reviewed = reviews_.answer(*call);
-    if (!reviewed) co_return reviewed.error();
-    co_return std::optional(created_response(*reviewed, plain_format(exchange->request())));
+  if (Reviews::wants_token(*call)) {
+    const auto issued = reviews_.issue_token(*call);
+    if (!issued) co_return issued.error();
+    co_return std::optional(created_response(*issued, plain_format(exchange->request())));
   }
   const std::string& deprecation = call->resource->info().deprecation;
   auto response = co_await resources_.answer(*std::move(call));

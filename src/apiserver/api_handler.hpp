@@ -34,6 +34,8 @@ class ApiHandler {
   io::Task<Answer> answer(io::HttpExchange* exchange, bool trusted, const io::Url* url);
   io::Task<Answer> answer_resource(io::HttpExchange* exchange, const io::Url* url, const User* user,
                                    ApiPath path);
+  Answer answer_review(const io::HttpRequest& request, const io::Url& url, const User& user,
+                       const ApiPath& path) const;
   io::Task<io::HttpResponse> answer_health(std::string path, bool verbose);
   std::optional<io::HttpResponse> answer_static(const io::HttpRequest& request,
                                                 const io::Url& url) const;

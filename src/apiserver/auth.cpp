@@ -79,7 +79,10 @@ ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, cons
   const auto header = io::find_header(request.headers, "Authorization");
   const std::string_view text = trim(header.value_or(""));
   if (text.size() > 7 && equals_ignore_case(text.substr(0, 7), "bearer ")) {
-    return authenticate_token(trim(text.substr(7)));
+    auto verified = verify(trim(text.substr(7)));
+    if (verified) return std::move(verified->user);
+    log::verbose(3, "A bearer token was refused", {{"err", verified.error()}});
+    return unauthorized();
   }
   if (!text.empty())
     return unauthorized();  // a scheme we do not know is no licence to go on as nobody
@@ -91,17 +94,30 @@ ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, cons
   return User{.name = std::string(kAnonymous), .groups = {std::string(kUnauthenticated)}};
 }
 
-ApiResult<User> Authenticator::authenticate_token(std::string_view token) const {
+// All are compared, so that the time does not tell which one was nearly right.
+const User* Authenticator::find(std::string_view token) const {
   const TokenEntry* found = nullptr;
   for (const TokenEntry& entry : tokens_) {
     if (equal_in_constant_time(entry.token, token)) found = &entry;
   }
-  if (found != nullptr) return found->user;
-  if (accounts_ == nullptr) return unauthorized();
-  auto account = accounts_->verify(token);
-  if (account) return std::move(account->user);
-  log::verbose(3, "A bearer token was refused", {{"err", account.error()}});
-  return unauthorized();
+  return found == nullptr ? nullptr : &found->user;
+}
+
+Result<Authenticator::Verified> Authenticator::verify(std::string_view token,
+                                                      std::vector<std::string> audiences) const {
+  const User* listed = find(token);
+  if (listed == nullptr && accounts_ != nullptr)
+    return accounts_->verify(token, std::move(audiences));
+  if (listed == nullptr) return make_error(ErrorCode::Unauthorized, "it is none that is known");
+  // A listed token says nothing of audiences: it is for this server.
+  if (accounts_ == nullptr) return Verified{.user = *listed, .audiences = std::move(audiences)};
+  const auto& ours = accounts_->audiences();
+  if (audiences.empty()) return Verified{.user = *listed, .audiences = ours};
+  std::erase_if(audiences, [&ours](const std::string& audience) {
+    return std::ranges::find(ours, audience) == ours.end();
+  });
+  if (audiences.empty()) return make_error(ErrorCode::Unauthorized, "it is meant for others");
+  return Verified{.user = *listed, .audiences = std::move(audiences)};
 }
 
 }  // namespace fairlead::apiserver

@@ -32,9 +32,13 @@ class Authenticator {
   // listener (plain HTTP on loopback), else system:anonymous. A wrong token is 401 everywhere.
   ApiResult<User> authenticate(const io::HttpRequest& request, const io::Peer& peer,
                                bool trusted) const;
+  // Whose token it is, if it is meant for one of these audiences; none = for this server. Errors
+  // (Unauthorized) say what is wrong without quoting the token.
+  using Verified = ServiceAccountTokens::Verified;
+  Result<Verified> verify(std::string_view token, std::vector<std::string> audiences = {}) const;
 
  private:
-  ApiResult<User> authenticate_token(std::string_view token) const;
+  const User* find(std::string_view token) const;
 
   std::vector<TokenEntry> tokens_;
   const ServiceAccountTokens* accounts_;

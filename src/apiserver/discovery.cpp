@@ -5,6 +5,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "apiserver/request.hpp"
+#include "apiserver/review_kinds.hpp"
 
 namespace fairlead::apiserver {
 namespace {
@@ -59,6 +60,8 @@ ByGroup by_group(const Strategies& strategies) {
   for (const auto& strategy : strategies) {
     out[strategy->info().group][strategy->info().version].push_back(&strategy->info());
   }
+  for (const ReviewKind& review : review_kinds())
+    out[review.info.group][review.info.version].push_back(&review.info);
   return out;
 }
 

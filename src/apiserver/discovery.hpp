@@ -1,4 +1,5 @@
-// The discovery documents (spec 1.3), aggregated and legacy, made once from the strategies.
+// The discovery documents (spec 1.3), aggregated and legacy, made once from the strategies
+// and the reviews.
 // Immutable.
 #pragma once
 

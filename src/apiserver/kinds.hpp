@@ -26,7 +26,8 @@ struct KindsConfig {
 // (ApiServer::create).
 std::vector<std::unique_ptr<const Strategy>> make_strategies(const KindsConfig& config);
 
-// The OpenAPI v3 documents: for every group-version of the strategies, e.g. {"api/v1", "{...}"}.
+// The OpenAPI v3 documents: for every group-version of the strategies and
+// the reviews, e.g. {"api/v1", "{...}"}.
 // Each lists the kinds' paths with a patch operation that takes fieldValidation (kubectl's test for
 // server-side validation) and their schemas.
 struct OpenApiDocument {

@@ -6,6 +6,7 @@
 
 #include "apiserver/kinds.hpp"
 #include "apiserver/patch.hpp"
+#include "apiserver/review_kinds.hpp"
 #include "apiserver/schema.hpp"
 #include "base/text.hpp"
 
@@ -96,16 +97,16 @@ struct GroupVersion {
   Document paths, schemas;
 };
 
-void describe(const Strategy& strategy, const std::string& base, GroupVersion& out) {
-  const ResourceInfo& info = strategy.info();
-  const std::string collection = fmt::format(
-      "/{}/{}{}", base, info.namespaced ? "namespaces/{namespace}/" : "", info.resource);
-  out.paths[collection] =
-      Document{{"get", operation(info, "list")}, {"post", write_operation(info, "post")}};
-  out.paths[collection + "/{name}"] = Document{{"get", operation(info, "get")},
-                                               {"put", write_operation(info, "put")},
-                                               {"patch", patch_operation(info)},
-                                               {"delete", operation(info, "delete")}};
+std::string base_of(const ResourceInfo& info) {
+  return (info.group.empty() ? "api/" : "apis/") + info.api_version();
+}
+
+std::string collection_of(const ResourceInfo& info) {
+  return fmt::format("/{}/{}{}", base_of(info), info.namespaced ? "namespaces/{namespace}/" : "",
+                     info.resource);
+}
+
+void describe_schema(const ResourceInfo& info, GroupVersion& out) {
   const Schema* schema = schema_of_kind(info.group, info.kind);
   check(schema != nullptr, "every kind served has a schema");
   Document described = schema->to_openapi();
@@ -114,15 +115,30 @@ void describe(const Strategy& strategy, const std::string& base, GroupVersion& o
   out.schemas[schema_name(info)] = std::move(described);
 }
 
+void describe(const ResourceInfo& info, GroupVersion& out) {
+  const std::string collection = collection_of(info);
+  out.paths[collection] =
+      Document{{"get", operation(info, "list")}, {"post", write_operation(info, "post")}};
+  out.paths[collection + "/{name}"] = Document{{"get", operation(info, "get")},
+                                               {"put", write_operation(info, "put")},
+                                               {"patch", patch_operation(info)},
+                                               {"delete", operation(info, "delete")}};
+  describe_schema(info, out);
+}
+
 }  // namespace
 
 std::vector<OpenApiDocument> make_openapi_documents(
     const std::vector<std::unique_ptr<const Strategy>>& strategies) {
   std::map<std::string, GroupVersion> versions;
   for (const auto& strategy : strategies) {
-    const ResourceInfo& info = strategy->info();
-    const std::string base = (info.group.empty() ? "api/" : "apis/") + info.api_version();
-    describe(*strategy, base, versions[base]);
+    describe(strategy->info(), versions[base_of(strategy->info())]);
+  }
+  for (const ReviewKind& review : review_kinds()) {
+    GroupVersion& version = versions[base_of(review.info)];
+    version.paths[collection_of(review.info)] =
+        Document{{"post", write_operation(review.info, "post")}};
+    describe_schema(review.info, version);
   }
   std::vector<OpenApiDocument> out;
   for (auto& [path, version] : versions) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "apiserver/review_kinds.hpp"
 #include "base/clock.hpp"
 #include "base/text.hpp"
 
@@ -143,7 +144,7 @@ Schemas make_schemas() {
       "[]{verbs:[]s apiGroups:[]s resources:[]s resourceNames:[]s nonResourceURLs:[]s}";
   const std::string binding =
       "subjects:[]{kind:s apiGroup:s name:s namespace:s} roleRef:{apiGroup:s kind:s name:s}";
-  const std::map<std::pair<std::string, std::string>, std::string> bodies = {
+  std::map<std::pair<std::string, std::string>, std::string> bodies = {
       {{"", "Service"}, service_body()},
       {{"discovery.k8s.io", "EndpointSlice"}, endpoint_slice_body()},
       {{"", "Pod"}, pod_body()},
@@ -178,6 +179,8 @@ Schemas make_schemas() {
        "spec:{audiences:[]s expirationSeconds:i boundObjectRef:{kind:s apiVersion:s name:s uid:s}} "
        "status:{token:s expirationTimestamp:t}"},
   };
+  for (const ReviewKind& review : review_kinds())
+    bodies.emplace(std::pair(review.info.group, review.info.kind), review.schema);
   Schemas out;
   for (const auto& [kind, body] : bodies) {
     out.emplace(kind, Schema::parse("{kind:s apiVersion:s metadata:" + std::string(kMetadata) +

@@ -1,5 +1,6 @@
 // Schemas, OpenAPI, and the kinds beside Service: their rules, one row each, and the tables people
 // see of them (spec 1.4, 2.11, 4.9).
+#include "apiserver/review_kinds.hpp"
 #include "apiserver/schema.hpp"
 #include "unit/apiserver/kinds_fixture.hpp"
 
@@ -110,16 +111,18 @@ TEST(OpenApi, EveryKindSaysItsFieldsAndThatTheServerChecksThem) {
       EXPECT_TRUE(properties.contains("metadata") && properties.contains("kind")) << name;
     }
   }
-  EXPECT_THAT(paths, ElementsAre("api/v1", "apis/coordination.k8s.io/v1",
+  EXPECT_THAT(paths, ElementsAre("api/v1", "apis/authentication.k8s.io/v1",
+                                 "apis/authorization.k8s.io/v1", "apis/coordination.k8s.io/v1",
                                  "apis/discovery.k8s.io/v1", "apis/events.k8s.io/v1",
                                  "apis/networking.k8s.io/v1", "apis/rbac.authorization.k8s.io/v1"));
   std::vector<std::string> expected;
-  for (const auto& strategy : strategies) {
-    const ResourceInfo& info = strategy->info();
+  const auto expect = [&expected](const ResourceInfo& info) {
     expected.push_back(fmt::format(R"({{"group":"{}","version":"{}","kind":"{}"}})", info.group,
                                    info.version, info.kind));
-  }
+  };
+  for (const auto& strategy : strategies) expect(strategy->info());
   EXPECT_THAT(kinds, testing::UnorderedElementsAreArray(expected));
+  for (const ReviewKind& review : review_kinds()) expect(review.info);
   EXPECT_THAT(served, testing::UnorderedElementsAreArray(expected));
 }
 

@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "apiserver/review_kinds.hpp"
 #include "apiserver/schema.hpp"
 #include "kube/protobuf_schema.hpp"
 #include "unit/apiserver/kinds_fixture.hpp"
@@ -82,8 +83,10 @@ class Comparison {
 };
 
 TEST(Schema, SaysTheSameOfEveryKindAsProtobuf) {
-  for (const auto& strategy : make_strategies(ipv4_cluster())) {
-    const ResourceInfo& info = strategy->info();
+  std::vector<ResourceInfo> infos;
+  for (const auto& strategy : make_strategies(ipv4_cluster())) infos.push_back(strategy->info());
+  for (const ReviewKind& review : review_kinds()) infos.push_back(review.info);
+  for (const ResourceInfo& info : infos) {
     const Schema* schema = schema_of_kind(info.group, info.kind);
     const ProtoMessage* message = kube::proto_message_of(info.api_version(), info.kind);
     ASSERT_NE(schema, nullptr) << info.kind;
