@@ -165,7 +165,8 @@ Result<std::vector<io::UniqueFd>> idle(const IpAddress& subject, int connections
   Opener opener;
   Poll poll;
   std::vector<io::UniqueFd> out;
-  std::map<int, bool> asked;  // of those under way
+  std::map<int, bool> asked;                 // of those under way
+  auto deadline = Clock::now() + kPatience;  // of the next answer
   const auto begin = [&]() -> Result<void> {
     FAIRLEAD_TRY(socket, opener.open(to, SOCK_STREAM));
     FAIRLEAD_CHECK(poll.add(socket.get(), EPOLLIN | EPOLLOUT | EPOLLET));
@@ -185,9 +186,9 @@ Result<std::vector<io::UniqueFd>> idle(const IpAddress& subject, int connections
     if (got < 0 && errno == EAGAIN) return {};
     if (got <= 0) return errno_error(errno, "read an answer");
     asked.erase(found);
+    deadline = Clock::now() + kPatience;
     return {};
   };
-  const auto deadline = Clock::now() + 3 * kPatience;
   while (static_cast<int>(out.size()) < connections || !asked.empty()) {
     while (static_cast<int>(out.size()) < connections && asked.size() < kAtOnce) {
       FAIRLEAD_CHECK(begin());

@@ -35,6 +35,15 @@ Result<void> set(const io::NetNamespace& where, const std::string& name, const s
   });
 }
 
+std::string interface_lines(IpAddress (*address)(unsigned), unsigned count,
+                            std::string_view gateway) {
+  std::string out;
+  for (unsigned i = 0; i < count; ++i) {
+    out += fmt::format("addr add {}/24 dev eth0\n", address(i));
+  }
+  return out + fmt::format("link set eth0 up\nroute add default via {}\n", gateway);
+}
+
 // A child that says a line when it is ready, and ends when its standard input does: with us.
 Result<io::Child> start(std::vector<std::string> argv, const io::NetNamespace& where) {
   int said[2], hold[2];
@@ -69,12 +78,16 @@ void wait_for_end_of_input() {
 }
 
 plan::ServicePlanPtr service_of(Port port, Protocol protocol) {
+  plan::Pool endpoints;
+  for (unsigned i = 0; i < kServerAddresses; ++i) {
+    endpoints.push_back({.address = server_address(i), .port = port});
+  }
   return std::make_shared<const plan::ServicePlan>(plan::ServicePlan{
       .key = {.service_port = {.namespace_ = "bench",
                                .name = "server",
                                .port = std::to_string(number(port)),
                                .protocol = protocol}},
-      .cluster_pool = {{.address = server_address(), .port = port}},
+      .cluster_pool = std::move(endpoints),
       .frontends = {
           {.address = service_address(), .port = port, .target = plan::Target::ClusterPool}}});
 }
@@ -91,15 +104,17 @@ plan::Plan plan_of_all() {
   return out;
 }
 
-std::string haproxy_text(unsigned threads) {
+std::string haproxy_text(const HaproxySize& size) {
   std::string out = fmt::format(
-      "global\n  nbthread {}\n  maxconn 6000\n"
+      "global\n  nbthread {0}\n  maxconn {1}\n  maxpipes 512\n"
       "defaults\n  mode tcp\n  option splice-auto\n  timeout connect 5s\n  timeout client 10m\n"
-      "  timeout server 10m\n  maxconn 6000\n",
-      threads);
+      "  timeout server 10m\n  maxconn {1}\n",
+      size.threads, size.connections + 100);
   for (const Port port : {kPorts.echo, kPorts.source, kPorts.sink, kPorts.once}) {
-    out += fmt::format("listen port-{0}\n  bind {1}:{0}\n  server one {2}:{0}\n", number(port),
-                       node_address(), server_address());
+    out += fmt::format("listen port-{0}\n  bind {1}:{0}\n", number(port), node_address());
+    for (unsigned i = 0; i < kServerAddresses; ++i) {
+      out += fmt::format("  server s{} {}:{}\n", i, server_address(i), number(port));
+    }
   }
   return out;
 }
@@ -118,7 +133,7 @@ bool answers(const io::NetNamespace& where, const SocketAddress& address) {
 
 IpAddress client_address(unsigned n) { return IpAddress::v4({10, 1, 0, 2}).plus(n); }
 IpAddress node_address() { return IpAddress::v4({10, 1, 0, 1}); }
-IpAddress server_address() { return IpAddress::v4({10, 2, 0, 2}); }
+IpAddress server_address(unsigned n) { return IpAddress::v4({10, 2, 0, 2}).plus(n); }
 IpAddress service_address() { return IpAddress::v4({10, 96, 0, 1}); }
 
 Result<Machines> Machines::create() {
@@ -133,14 +148,8 @@ Result<Machines> Machines::create() {
                                           "addr add 10.1.0.1/24 dev c\naddr add 10.2.0.1/24 dev s\n"
                                           "link set c up\nlink set s up\n",
                                           peer(client), peer(server))));
-  std::string lines;
-  for (unsigned i = 0; i < kClientAddresses; ++i) {
-    lines += fmt::format("addr add {}/24 dev eth0\n", client_address(i));
-  }
-  FAIRLEAD_CHECK(run_in(client, lines + "link set eth0 up\nroute add default via 10.1.0.1\n"));
-  FAIRLEAD_CHECK(run_in(server,
-                        "addr add 10.2.0.2/24 dev eth0\nlink set eth0 up\n"
-                        "route add default via 10.2.0.1\n"));
+  FAIRLEAD_CHECK(run_in(client, interface_lines(client_address, kClientAddresses, "10.1.0.1")));
+  FAIRLEAD_CHECK(run_in(server, interface_lines(server_address, kServerAddresses, "10.2.0.1")));
   FAIRLEAD_CHECK(set(node, "ipv4/ip_forward", "1"));
   // Or the kernel's table of connections is soon full of those that have ended.
   FAIRLEAD_CHECK(set(node, "netfilter/nf_conntrack_tcp_timeout_time_wait", "1"));
@@ -161,13 +170,13 @@ Result<Subject> start_fairlead(const Machines& machines, unsigned threads) {
   return Subject{.name = "fairlead", .address = service_address(), .process = std::move(process)};
 }
 
-Result<Subject> start_haproxy(const Machines& machines, unsigned threads,
+Result<Subject> start_haproxy(const Machines& machines, const HaproxySize& size,
                               const std::string& folder) {
   if (access("/usr/sbin/haproxy", X_OK) != 0) {
     return make_error(ErrorCode::NotFound, "haproxy is not installed (apt-get install haproxy)");
   }
   const std::string file = folder + "/haproxy.cfg";
-  std::ofstream(file) << haproxy_text(threads);
+  std::ofstream(file) << haproxy_text(size);
   FAIRLEAD_TRY(process, io::Child::spawn({.argv = {"/usr/sbin/haproxy", "-db", "-q", "-f", file},
                                           .namespaces = {machines.node.fd()}}));
   const SocketAddress asked{.address = node_address(), .port = kPorts.once};
@@ -181,7 +190,7 @@ Result<Subject> start_haproxy(const Machines& machines, unsigned threads,
   return Subject{.name = "haproxy", .address = node_address(), .process = std::move(process)};
 }
 
-Subject direct() { return {.name = "direct", .address = server_address(), .process = {}}; }
+Subject direct() { return {.name = "direct", .address = server_address(0), .process = {}}; }
 
 int be_fairlead(unsigned threads) {
   auto mode = userspace::create({.udp_idle = std::chrono::seconds(30),

@@ -1,7 +1,7 @@
 // Three machines in network namespaces, client - node - server, and the processes on them: an echo
 // server, and on the node a forwarder or another, or nothing but routing.
 //
-//   client 10.1.0.2-17 - 10.1.0.1 node 10.2.0.1 - 10.2.0.2 server
+//   client 10.1.0.2-17 - 10.1.0.1 node 10.2.0.1 - 10.2.0.2-5 server
 //
 // Everything is anonymous and gone with the Machines. Thread rule: one thread.
 #pragma once
@@ -15,7 +15,9 @@
 
 namespace fairlead::bench {
 
+// Several of each, so that ports do not run out.
 inline constexpr unsigned kClientAddresses = 16;
+inline constexpr unsigned kServerAddresses = 4;
 inline constexpr Port kServicePort{80};
 
 // What the server does at its ports; a forwarder passes its own ports of the same offset on.
@@ -35,7 +37,7 @@ struct Machines {
 
 IpAddress client_address(unsigned n);  // of kClientAddresses
 IpAddress node_address();
-IpAddress server_address();
+IpAddress server_address(unsigned n);  // of kServerAddresses
 // Where the service is, for clients of our forwarder.
 IpAddress service_address();
 
@@ -46,8 +48,12 @@ struct Subject {
   std::optional<io::Child> process;
 };
 Result<Subject> start_fairlead(const Machines& machines, unsigned threads);
+struct HaproxySize {
+  unsigned threads = 1;
+  int connections = 0;  // as many as it is to have at once
+};
 // NotFound: there is none on this machine.
-Result<Subject> start_haproxy(const Machines& machines, unsigned threads,
+Result<Subject> start_haproxy(const Machines& machines, const HaproxySize& size,
                               const std::string& folder);
 Subject direct();
 

@@ -1,9 +1,10 @@
 // The userspace mode beside HAProxy and beside no proxy at all, in one run: throughput, new
 // connections, latency, datagrams, memory of idle connections.
 //
-// bench_userspace [--check] [--brief]
+// bench_userspace [--check] [--brief] [--idle]
 //   --check  exit 1 when an aim is missed
 //   --brief  a third of the time
+//   --idle   memory of our idle connections only
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -30,10 +31,12 @@ constexpr int kRounds = 5;
 constexpr int kKept = 1000;
 constexpr double kRequestRate = 4000;
 constexpr int kIdle = 50'000;
+constexpr rlim_t kOtherFiles = 4000;  // of a forwarder: pipes, what listens
 constexpr double kMostIdleBytes = 4096;
 
 struct Options {
   bool check = false;
+  bool idle_only = false;
   std::chrono::milliseconds lasts = 1500ms;
 };
 
@@ -44,23 +47,29 @@ double ratio(const Figures& figures, const std::string& a, const std::string& b)
   return figures.at(a) / figures.at(b);
 }
 
-// Connections that this machine's limit of open files lets one process have, two for each.
+// Connections that this machine's limit of open files lets one process forward, with two each.
 int most_idle() {
-  rlimit files{};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
-  return static_cast<int>(std::min<rlim_t>(kIdle, (files.rlim_max - 2000) / 4));
+  constexpr rlim_t kFiles = 2 * kIdle + kOtherFiles;
+  rlimit files{.rlim_cur = kFiles, .rlim_max = kFiles};
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  return static_cast<int>((files.rlim_cur - kOtherFiles) / 2);
 }
 
 class Comparison {
  public:
-  static Result<Comparison> create(const Options& options, const std::string& folder) {
+  static Result<Comparison> create(const Options& options, int connections,
+                                   const std::string& folder) {
     FAIRLEAD_TRY(machines, Machines::create());
     std::vector<Subject> subjects;
     FAIRLEAD_TRY(ours, start_fairlead(machines, kThreads));
     subjects.push_back(std::move(ours));
-    auto haproxy = start_haproxy(machines, kThreads, folder);
+    if (options.idle_only) return Comparison(options, std::move(machines), std::move(subjects));
+    auto haproxy =
+        start_haproxy(machines, {.threads = kThreads, .connections = connections}, folder);
     if (!haproxy && haproxy.error().code != ErrorCode::NotFound) return haproxy.error();
     if (haproxy) {
       subjects.push_back(*std::move(haproxy));
@@ -73,6 +82,7 @@ class Comparison {
   // In this order: memory while it is fresh. How many aims were missed.
   Result<int> run(int connections) {
     FAIRLEAD_CHECK(memory(connections));
+    if (options_.idle_only) return report_.missed();
     subjects_.push_back(direct());
     FAIRLEAD_CHECK(rates());
     FAIRLEAD_CHECK(latency());
@@ -210,7 +220,7 @@ class Comparison {
 
 Result<int> run(const Options& options, const std::string& folder) {
   const int connections = most_idle();
-  FAIRLEAD_TRY(comparison, Comparison::create(options, folder));
+  FAIRLEAD_TRY(comparison, Comparison::create(options, connections, folder));
   return comparison.run(connections);
 }
 
@@ -236,8 +246,10 @@ int main_of(std::span<const std::string_view> arguments) {
       options.check = true;
     } else if (argument == "--brief") {
       options.lasts = 500ms;
+    } else if (argument == "--idle") {
+      options.idle_only = true;
     } else {
-      fmt::print(stderr, "usage: bench_userspace [--check] [--brief]\n");
+      fmt::print(stderr, "usage: bench_userspace [--check] [--brief] [--idle]\n");
       return 2;
     }
   }
