@@ -334,9 +334,9 @@ ApiResult<ListOptions> parse_list_options(const io::Url& url, const Strategy& st
   return out;
 }
 
-// base64 of "v1 <revision> <start>": opaque to clients.
+// base64 of "v2 <revision> <remaining> <start>": opaque to clients.
 std::string encode_continue(const ContinueToken& token) {
-  const std::string text = fmt::format("v1 {} {}", token.revision, token.start);
+  const std::string text = fmt::format("v2 {} {} {}", token.revision, token.remaining, token.start);
   return base64_encode({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 
@@ -345,12 +345,14 @@ ApiResult<ContinueToken> decode_continue(std::string_view text) {
   const auto decoded = base64_decode(text);
   if (!decoded) return refuse();
   const auto parts = split(*decoded, ' ');
-  if (parts.size() != 3 || parts[0] != "v1") return refuse();
+  if (parts.size() != 4 || parts[0] != "v2") return refuse();
   const auto revision = parse_uint(parts[1]);
-  const std::string start(parts[2]);
-  if (!revision || start.empty() || start.front() == '/' || start.find("..") != std::string::npos)
+  const auto remaining = parse_uint(parts[2]);
+  const std::string start(parts[3]);
+  if (!revision || !remaining || start.empty() || start.front() == '/' ||
+      start.find("..") != std::string::npos)
     return refuse();
-  return ContinueToken{.revision = *revision, .start = start};
+  return ContinueToken{.revision = *revision, .start = start, .remaining = *remaining};
 }
 
 // ---- write options

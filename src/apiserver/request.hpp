@@ -70,7 +70,8 @@ ApiResult<ListOptions> parse_list_options(const io::Url& url, const Strategy& st
 // A place in a listing: the snapshot and the key to go on from. Revision 0 = the latest.
 struct ContinueToken {
   Revision revision = 0;
-  std::string start;  // relative to the resource's storage prefix
+  std::string start;          // relative to the resource's storage prefix
+  std::size_t remaining = 0;  // objects from there on; 0 = not known
   bool operator==(const ContinueToken&) const = default;
 };
 std::string encode_continue(const ContinueToken& token);

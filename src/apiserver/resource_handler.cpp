@@ -186,14 +186,16 @@ struct ListPlan {
   Revision at_least = 0;
   std::string from;
   std::size_t limit = 0;
+  std::size_t expected = 0;  // objects from there on, as the page before has counted; 0 = not known
 };
 
 ApiResult<ListPlan> plan_list(const ResourceInfo& info, const ListOptions& options) {
-  ListPlan plan{.exactly = 0, .at_least = 0, .from = {}, .limit = options.limit};
+  ListPlan plan{.exactly = 0, .at_least = 0, .from = {}, .limit = options.limit, .expected = 0};
   if (!options.continue_token.empty()) {
     FAIRLEAD_TRY(token, decode_continue(options.continue_token));
     plan.exactly = token.revision;
     plan.from = info.storage_prefix + token.start;
+    if (!options.selection.selects()) plan.expected = token.remaining;
     return plan;
   }
   const Revision asked = options.resource_version.value_or(0);
@@ -219,8 +221,9 @@ StatusError expired_list(const ListOptions& options, const ListPlan& plan,
     error.message =
         fmt::format("The resourceVersion for the provided list is too old: {}", plan.exactly);
   } else {
-    error.continue_token =
-        encode_continue({.revision = 0, .start = plan.from.substr(info.storage_prefix.size())});
+    // How many there are of the latest state is not known.
+    error.continue_token = encode_continue(
+        {.revision = 0, .start = plan.from.substr(info.storage_prefix.size()), .remaining = 0});
   }
   return error;
 }
@@ -242,8 +245,12 @@ io::Task<ApiResult<io::HttpResponse>> ResourceHandler::list(ResourceCall call, V
   if (!page) co_return std::move(page).error();
   ListMeta meta{.revision = revision, .continue_token = {}, .remaining = page->remaining};
   if (!page->next.empty()) {
-    meta.continue_token = encode_continue(
-        {.revision = revision, .start = page->next.substr(info.storage_prefix.size())});
+    // A page of the past is read without counting what follows: the first page has.
+    if (meta.remaining == 0 && plan->expected > page->items.size())
+      meta.remaining = plan->expected - page->items.size();
+    meta.continue_token = encode_continue({.revision = revision,
+                                           .start = page->next.substr(info.storage_prefix.size()),
+                                           .remaining = meta.remaining});
   }
   co_return response_of(200, encode_list(call.resource->strategy, page->items, meta, view), view);
 }

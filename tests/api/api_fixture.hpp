@@ -72,6 +72,7 @@ class StoreOfTest {
   const std::string& missing() const { return missing_; }
   // What tells the server of it.
   std::vector<std::string> flags() const;
+  std::uint16_t etcd_port() const { return etcd_->port(0); }
 
  private:
   std::optional<etcd_test::EtcdCluster> etcd_;

@@ -97,6 +97,13 @@ TEST_P(EverydayTest, YamlThatWasReadCanBeWrittenBack) {
   EXPECT_THAT(ok({"replace", "--force", "-f", "-"}, kService), HasSubstr("service/web replaced"));
 }
 
+TEST_P(EverydayTest, ADeletionIsWaitedFor) {
+  ok({"create", "-f", "-"}, kService);
+  EXPECT_THAT(ok({"delete", "service", "web", "--cascade=foreground", "--timeout=20s"}),
+              HasSubstr("service \"web\" deleted"));
+  EXPECT_THAT(refused({"get", "service", "web"}), HasSubstr("NotFound"));
+}
+
 TEST_P(EverydayTest, AWatchShowsEachChange) {
   ok({"apply", "-f", "-"}, kService);
   // As a list of one: of a single object kubectl leaves out what changes before its watch begins.
@@ -130,9 +137,13 @@ TEST_P(EverydayTest, TheServerSaysWhatItIs) {
   EXPECT_THAT(ok({"cluster-info"}), HasSubstr("https://127.0.0.1:"));
   EXPECT_EQ(ok({"get", "--raw", "/readyz"}), "ok");
   const std::string resources = ok({"api-resources"});
-  for (const char* line : {"services +svc +v1 +true +Service", "pods +po +v1 +true +Pod",
-                           "nodes +no +v1 +false +Node", "namespaces +ns +v1 +false +Namespace",
-                           "endpointslices +discovery.k8s.io/v1 +true +EndpointSlice"}) {
+  for (const char* line :
+       {"services +svc +v1 +true +Service", "pods +po +v1 +true +Pod", "nodes +no +v1 +false +Node",
+        "namespaces +ns +v1 +false +Namespace", "endpoints +ep +v1 +true +Endpoints",
+        "events +ev +v1 +true +Event", "leases +coordination.k8s.io/v1 +true +Lease",
+        "servicecidrs +networking.k8s.io/v1 +false +ServiceCIDR",
+        "ipaddresses +ip +networking.k8s.io/v1 +false +IPAddress",
+        "endpointslices +discovery.k8s.io/v1 +true +EndpointSlice"}) {
     EXPECT_THAT(resources, ContainsRegex(line));
   }
   EXPECT_THAT(ok({"api-versions"}), HasSubstr("discovery.k8s.io/v1\n"));

@@ -1,5 +1,6 @@
 // What people do with kubectl, done with a current one and with Debian's 1.20, on all five kinds.
 #include <csignal>
+#include <sstream>
 
 #include "api/api_fixture.hpp"
 
@@ -70,6 +71,22 @@ TEST_P(KubectlTest, FiveKindsAreAppliedDescribedAndDeleted) {
   EXPECT_THAT(ok({"get", "services,pods,endpointslices", "-n", "shop"}), "");
   EXPECT_THAT(refused({"get", "namespace", "shop"}),
               HasSubstr("(NotFound): namespaces \"shop\" not found"));
+}
+
+TEST_P(KubectlTest, CreateIsOnePostThatTheServerValidates) {
+  if (!is_current()) GTEST_SKIP() << "1.20 validates by itself";
+  const std::string manifest = folder_.write("all.yaml", kManifest);
+  ok({"create", "namespace", "shop"});
+  const io::Output output = kubectl({"create", "-f", manifest, "-l", "app=web", "-v=8"});
+  EXPECT_THAT(output.out, HasSubstr("service/web created"));
+  std::istringstream said(output.err);
+  std::vector<std::string> posts;
+  for (std::string line; std::getline(said, line);) {
+    if (line.find("POST") != std::string::npos && line.find("/services") != std::string::npos)
+      posts.push_back(line);
+  }
+  EXPECT_THAT(posts, testing::Contains(HasSubstr("fieldValidation=Strict"))) << output.err;
+  EXPECT_THAT(posts, testing::Each(HasSubstr("/namespaces/shop/services?")));
 }
 
 TEST_P(KubectlTest, TablesHaveTheColumnsPeopleKnow) {

@@ -216,13 +216,14 @@ TEST(ListOptions, EveryFaultIsTold) {
 }
 
 TEST(ContinueToken, ComesBackAndRefusesEscapes) {
-  const ContinueToken token{.revision = 42, .start = "default/web"};
+  const ContinueToken token{.revision = 42, .start = "default/web", .remaining = 7};
   const auto back = decode_continue(encode_continue(token));
   ASSERT_TRUE(back);
   EXPECT_EQ(*back, token);
   EXPECT_FALSE(decode_continue("nonsense"));
-  EXPECT_FALSE(decode_continue(encode_continue({.revision = 1, .start = "../services/x"})));
-  EXPECT_FALSE(decode_continue(encode_continue({.revision = 1, .start = "/etc"})));
+  EXPECT_FALSE(
+      decode_continue(encode_continue({.revision = 1, .start = "../services/x", .remaining = 0})));
+  EXPECT_FALSE(decode_continue(encode_continue({.revision = 1, .start = "/etc", .remaining = 0})));
 }
 
 ApiResult<DeleteOptions> delete_options(std::string_view query, const char* body) {
