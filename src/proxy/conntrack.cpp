@@ -14,19 +14,19 @@ bool same_place(const plan::Frontend& a, const plan::Frontend& b) {
 StaleFlows::StaleFlows(std::vector<IpAddress> node_addresses)
     : node_addresses_(node_addresses.begin(), node_addresses.end()) {}
 
-void StaleFlows::add(const plan::FlowReview& review) {
+void StaleFlows::add(const plan::FlowReview& review, std::vector<Port> own) {
+  const Targets targets{.endpoints = review.serving, .own = std::move(own)};
   for (const plan::Frontend& frontend : review.frontends) {
-    add(review.key.family, frontend, &review.serving);
+    add(review.key.family, frontend, &targets);
   }
   for (const plan::Frontend& frontend : review.former) add(review.key.family, frontend, nullptr);
 }
 
 // Where one service port has lost a place to another, the one that has it decides.
-void StaleFlows::add(IpFamily family, const plan::Frontend& frontend,
-                     const plan::ServingSet* serving) {
+void StaleFlows::add(IpFamily family, const plan::Frontend& frontend, const Targets* targets) {
   const auto put = [&](auto& map, const auto& key) {
-    if (serving != nullptr) {
-      map.insert_or_assign(key, *serving);
+    if (targets != nullptr) {
+      map.insert_or_assign(key, *targets);
     } else {
       map.try_emplace(key);
     }
@@ -69,19 +69,22 @@ bool StaleFlows::is_node_address(const IpAddress& address) const {
   return address.is_loopback() || node_addresses_.contains(address);
 }
 
+bool StaleFlows::leads_nowhere(const Flow& flow, const Targets& targets) const {
+  const bool to_us = is_node_address(flow.reply_source.address) &&
+                     std::ranges::find(targets.own, flow.reply_source.port) != targets.own.end();
+  return !to_us && !std::ranges::binary_search(targets.endpoints, flow.reply_source);
+}
+
 bool StaleFlows::is_stale(const Flow& flow) const {
-  const auto leads_nowhere = [&](const plan::ServingSet& serving) {
-    return !std::ranges::binary_search(serving, flow.reply_source);
-  };
   if (const auto found = by_address_.find(flow.destination); found != by_address_.end()) {
-    return leads_nowhere(found->second);
+    return leads_nowhere(flow, found->second);
   }
   const auto found = by_node_port_.find(
       {.family = flow.destination.address.family(), .port = flow.destination.port});
   if (found == by_node_port_.end()) return false;
   const bool translated = flow.reply_source != flow.destination;
   if (!translated && !is_node_address(flow.destination.address)) return false;
-  return leads_nowhere(found->second);
+  return leads_nowhere(flow, found->second);
 }
 
 plan::FlowReview merged(const plan::FlowReview& earlier, plan::FlowReview later) {

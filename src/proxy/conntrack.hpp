@@ -37,7 +37,8 @@ class StaleFlows {
   // `node_addresses`: where node ports are (a flow from here to port 30053 of some other host is
   // not ours).
   explicit StaleFlows(std::vector<IpAddress> node_addresses = {});
-  void add(const plan::FlowReview& review);
+  // `own`: ports of the node at which the mode itself takes flows of that service port.
+  void add(const plan::FlowReview& review, std::vector<Port> own = {});
   bool is_stale(const Flow& flow) const;
   bool concerns(IpFamily family) const;
   FlowFilter filter(IpFamily family) const;
@@ -48,11 +49,17 @@ class StaleFlows {
     Port port{};
     auto operator<=>(const NodePort&) const = default;
   };
-  void add(IpFamily family, const plan::Frontend& frontend, const plan::ServingSet* serving);
+  // Where flows to a place may lead.
+  struct Targets {
+    plan::ServingSet endpoints;
+    std::vector<Port> own;
+  };
+  void add(IpFamily family, const plan::Frontend& frontend, const Targets* targets);
+  bool leads_nowhere(const Flow& flow, const Targets& targets) const;
   bool is_node_address(const IpAddress& address) const;
 
-  std::map<SocketAddress, plan::ServingSet> by_address_;
-  std::map<NodePort, plan::ServingSet> by_node_port_;
+  std::map<SocketAddress, Targets> by_address_;
+  std::map<NodePort, Targets> by_node_port_;
   std::set<IpAddress> node_addresses_;
 };
 

@@ -114,7 +114,9 @@ void NodeProxy::Impl::log_outcome(const Outcome& outcome) {
   }
   if (outcome.error) {
     const auto wake = syncer_.wake_at();
-    const Duration pause = wake ? *wake - options_.clock->mono() : periods_.sync;
+    // What is overdue is tried at once.
+    const Duration pause =
+        wake ? std::max(*wake - options_.clock->mono(), Duration{0}) : periods_.sync;
     log::error(outcome.kind == Job::Kind::Commit ? "Cannot program the rules, trying again"
                                                  : "Cannot audit the rules, trying again",
                {{"err", *outcome.error},

@@ -117,7 +117,7 @@ void KernelSide::check_tamper(Outcome& out) {
 void KernelSide::clean(Outcome& out) {
   if (reviews_.empty() || !config_.clean_flows) return;
   StaleFlows stale(node_addresses_);
-  for (const auto& [key, review] : reviews_) stale.add(review);
+  for (const auto& [key, review] : reviews_) stale.add(review, config_.mode->udp_ports(key));
   for (const IpFamily family : {IpFamily::V4, IpFamily::V6}) {
     if (!stale.concerns(family)) continue;
     const MonoTime start = config_.clock->mono();

@@ -88,6 +88,10 @@ class Mode {
   // nothing more to do then. -1: that cannot happen.
   virtual int successor_fd() const { return -1; }
 
+  // Ports of the node at which it takes the UDP flows of a service port itself, to pass them on:
+  // these lead where they should, whatever becomes of the endpoints.
+  virtual std::vector<Port> udp_ports(const PlanKey&) const { return {}; }
+
   virtual std::vector<RuleCount> rule_counts() const { return {}; }
 
   // By service, each before its endpoints; endpoints that were never chosen are left out. For each

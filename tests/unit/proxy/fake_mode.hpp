@@ -19,9 +19,10 @@ namespace fairlead::proxy {
 struct FakeKernel {
   std::map<plan::PlanKey, plan::ServicePlanPtr> services;
   std::map<IpFamily, plan::NodePlan> nodes;
-  std::vector<std::string> calls;        // "full", "delta", "verify", "tampered", "cleanup"
-  std::optional<std::size_t> fail_at;    // index into calls
-  std::optional<std::size_t> fail_from;  // it and all later ones
+  std::vector<std::string> calls;  // "full", "delta", "verify", "tampered", "cleanup"
+  std::map<plan::PlanKey, std::vector<Port>> udp_ports;  // as the mode says
+  std::optional<std::size_t> fail_at;                    // index into calls
+  std::optional<std::size_t> fail_from;                  // it and all later ones
   ErrorCode fail_with = ErrorCode::Exhausted;
   bool broken = false;   // a failure left it half programmed
   bool foreign = false;  // somebody else touched our objects
@@ -67,6 +68,10 @@ class FakeMode final : public plan::Mode {
     return out;
   }
 
+  std::vector<Port> udp_ports(const plan::PlanKey& key) const override {
+    const auto found = kernel_->udp_ports.find(key);
+    return found == kernel_->udp_ports.end() ? std::vector<Port>() : found->second;
+  }
   int tamper_fd() const override { return -1; }
   Result<bool> tampered() override {
     if (fails("tampered")) return failure();

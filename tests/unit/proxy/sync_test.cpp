@@ -1,92 +1,13 @@
-#include "proxy/sync.hpp"
-
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include "unit/plan/model_builder.hpp"
-#include "unit/proxy/fake_mode.hpp"
+#include "unit/proxy/sync_rig.hpp"
 
 namespace fairlead::proxy {
 namespace {
 
-using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-// Model, syncer and kernel side on one clock, without threads.
-class Rig {
- public:
-  explicit Rig(Duration min_sync_period = 1s)
-      : syncer({.model = &model,
-                .node = plan::make_node(),
-                .sync_period = 30s,
-                .min_sync_period = min_sync_period,
-                .clock = &clock}),
-        side({.mode = std::make_unique<FakeMode>(kernel),
-              .clean_flows = [this](const StaleFlows& stale,
-                                    IpFamily family) { return walk(stale, family); },
-              .remove_leftovers = [this](std::string_view mode,
-                                         std::string_view) { return sweep(mode); },
-              .clock = &clock}) {}
-
-  // Everything that is due now; returns how many jobs ran.
-  int run() {
-    int jobs = 0;
-    while (auto job = syncer.next_job()) {
-      last = side.run(*std::move(job));
-      syncer.finish(last);
-      ++jobs;
-    }
-    return jobs;
-  }
-  void put_service(const std::string& name, const std::string& address) {
-    model.put(plan::make_service(name, address));
-    syncer.changed();
-  }
-  void put_endpoints(const std::string& service, std::vector<std::string> addresses) {
-    std::vector<kube::Endpoint> endpoints;
-    for (std::string& address : addresses) endpoints.push_back(plan::make_endpoint(address));
-    model.put(plan::make_slice(service + "-x", service, std::move(endpoints)));
-    syncer.changed();
-  }
-  void open() {
-    syncer.services_synced();
-    syncer.slices_synced();
-  }
-  bool in_step() const { return kernel->services == syncer.compiler().plan().services; }
-  Duration until_wake() const { return *syncer.wake_at() - clock.mono(); }
-
-  Result<FlowStats> walk(const StaleFlows& stale, IpFamily family) {
-    ++flow_walks;
-    EXPECT_FALSE(kernel->broken) << "old flows are looked over under the new rules only";
-    if (std::exchange(flows_fail, false)) return make_error(ErrorCode::Exhausted, "no memory");
-    filters.push_back(stale.filter(family));
-    return FlowStats{};
-  }
-
-  Leftovers sweep(std::string_view mode) {
-    ++sweeps;
-    EXPECT_EQ(mode, "fake");
-    EXPECT_EQ(kernel->calls.front(), "full") << "the old rules stay until the new ones are there";
-    if (std::exchange(sweep_fails, false)) {
-      return {.removed = {}, .failures = {Error{.message = "the lock is held"}}};
-    }
-    return {.removed = {"iptables-legacy IPv4"}, .failures = {}};
-  }
-
-  FakeClock clock;
-  model::Model model;
-  std::shared_ptr<FakeKernel> kernel = std::make_shared<FakeKernel>();
-  Syncer syncer;
-  KernelSide side;
-  Outcome last;
-  int sweeps = 0;
-  bool sweep_fails = false;  // the next one
-  int flow_walks = 0;
-  bool flows_fail = false;          // the next walk
-  std::vector<FlowFilter> filters;  // of those that succeeded
-};
 
 TEST(Sync, NothingIsProgrammedBeforeBothListsArrived) {
   Rig rig;
@@ -318,82 +239,6 @@ TEST(Sync, NodeChangeReachesTheKernel) {
   EXPECT_TRUE(rig.kernel->nodes.at(IpFamily::V4).masquerade_all);
   rig.syncer.set_node(node, {});
   EXPECT_EQ(rig.run(), 0);
-}
-
-kube::Service dns_service(const std::string& address = "10.96.0.53") {
-  kube::Service out = plan::make_service("dns", address);
-  out.ports[0].protocol = Protocol::Udp;
-  return out;
-}
-
-TEST(Sync, OldUdpFlowsAreLookedOverAfterTheRulesAreIn) {
-  Rig rig;
-  rig.model.put(dns_service());
-  rig.kernel->fail_at = 0;
-  rig.open();
-  rig.run();
-  EXPECT_EQ(rig.flow_walks, 0) << "not while the old rules are in force";
-  rig.clock.advance(30s);
-  rig.run();
-  EXPECT_EQ(rig.flow_walks, 1);
-  rig.put_service("tcp", "10.96.0.1");
-  rig.run();
-  rig.clock.advance(30s);
-  rig.run();
-  EXPECT_EQ(rig.last.kind, Job::Kind::Audit);
-  EXPECT_EQ(rig.flow_walks, 1) << "no UDP endpoint went away";
-}
-
-TEST(Sync, FlowsAreNotLookedOverWhenOnlyHearsaySucceeded) {
-  Rig rig(0s);
-  rig.open();
-  rig.run();
-  rig.kernel->fail_at = 1;
-  rig.model.put(dns_service());
-  rig.syncer.changed();
-  rig.run();
-  ASSERT_TRUE(rig.last.error);
-  rig.syncer.tampered();  // by somebody, but not with ours
-  rig.run();
-  EXPECT_EQ(rig.last.kind, Job::Kind::CheckTamper);
-  EXPECT_EQ(rig.flow_walks, 0);
-}
-
-TEST(Sync, FlowsThatCouldNotBeLookedOverAreLookedOverNextTime) {
-  Rig rig;
-  rig.model.put(dns_service());
-  rig.open();
-  rig.flows_fail = true;
-  rig.run();
-  EXPECT_TRUE(rig.last.conntrack_error);
-  EXPECT_FALSE(rig.last.error) << "the rules are fine";
-  rig.clock.advance(1s);
-  rig.put_service("tcp", "10.96.0.1");
-  rig.run();
-  EXPECT_THAT(rig.filters,
-              ElementsAre(FlowFilter{.destination = plan::addr("10.96.0.53"), .port = Port{80}}));
-  rig.clock.advance(1s);
-  rig.put_service("tcp2", "10.96.0.2");
-  rig.run();
-  EXPECT_EQ(rig.flow_walks, 2);
-}
-
-TEST(Sync, FlowsToAnAddressThatWasGivenUpWhileCommitsFailedAreLookedFor) {
-  Rig rig;
-  rig.model.put(dns_service());
-  rig.open();
-  rig.run();
-  rig.kernel->fail_at = 1;
-  rig.model.remove_service({.namespace_ = "ns", .name = "dns"});
-  rig.syncer.changed();
-  rig.run();
-  ASSERT_TRUE(rig.last.error);
-  rig.clock.advance(1s);
-  rig.model.put(dns_service("10.96.0.54"));
-  rig.syncer.changed();
-  rig.run();
-  EXPECT_THAT(rig.filters, ElementsAre(testing::_, FlowFilter{.port = Port{80}}))
-      << "two addresses, so no single one";
 }
 
 TEST(Sync, WhatOtherModesLeftGoesAfterTheFirstSuccessAndIsTriedAgain) {

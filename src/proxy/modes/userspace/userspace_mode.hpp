@@ -59,6 +59,9 @@ class UserspaceMode final : public plan::Mode, private Ports {
   int tamper_fd() const override { return -1; }
   int successor_fd() const override { return succeeded_.get(); }
   Result<bool> tampered() override { return false; }
+  std::vector<Port> udp_ports(const plan::PlanKey& key) const override {
+    return home_->run([&] { return ports_of(key); });
+  }
   bool counts_traffic() const override { return true; }
   Result<std::vector<plan::Traffic>> traffic(const plan::Plan& plan) override;
   Result<void> cleanup() override {
@@ -87,6 +90,7 @@ class UserspaceMode final : public plan::Mode, private Ports {
   Result<plan::ApplyStats> change(const plan::Plan& plan, const plan::PlanDelta& delta);
   Result<std::vector<std::string>> compare(const plan::Plan& plan, std::size_t limit);
   Result<void> remove();
+  std::vector<Port> ports_of(const plan::PlanKey& key) const;
   Result<void> serve(const std::vector<plan::ServiceChange>& changes);
   Result<void> retire(const std::vector<plan::ServiceChange>& changes);
 
