@@ -40,6 +40,11 @@ std::vector<std::string> csv_fields(std::string_view line) {
   return out;
 }
 
+bool is_health(std::string_view target) {
+  const std::string_view path = target.substr(0, target.find('?'));
+  return path == "/healthz" || path == "/livez" || path == "/readyz";
+}
+
 }  // namespace
 
 Result<std::vector<TokenEntry>> parse_token_file(std::string_view text) {
@@ -91,6 +96,7 @@ ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, cons
                 .uid = {},
                 .groups = {std::string(kMasters), std::string(kAuthenticated)}};
   }
+  if (anonymous_ == Anonymous::Health && !is_health(request.target)) return unauthorized();
   return User{.name = std::string(kAnonymous), .groups = {std::string(kUnauthenticated)}};
 }
 

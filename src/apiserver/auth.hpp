@@ -21,12 +21,19 @@ struct TokenEntry {
 // its content.
 Result<std::vector<TokenEntry>> parse_token_file(std::string_view text);
 
+// Where who shows no credentials is system:anonymous instead of being refused (401).
+enum class Anonymous {
+  Health,      // /healthz, /livez and /readyz alone
+  Everywhere,  // and roles say what that user may
+};
+
 class Authenticator {
  public:
   // Without `accounts`, tokens of ServiceAccounts are not known; they must outlive this.
   explicit Authenticator(std::vector<TokenEntry> tokens,
-                         const ServiceAccountTokens* accounts = nullptr)
-      : tokens_(std::move(tokens)), accounts_(accounts) {}
+                         const ServiceAccountTokens* accounts = nullptr,
+                         Anonymous anonymous = Anonymous::Health)
+      : tokens_(std::move(tokens)), accounts_(accounts), anonymous_(anonymous) {}
 
   // Client certificate first, then bearer token. Without either: the administrator on a `trusted`
   // listener (plain HTTP on loopback), else system:anonymous. A wrong token is 401 everywhere.
@@ -42,6 +49,7 @@ class Authenticator {
 
   std::vector<TokenEntry> tokens_;
   const ServiceAccountTokens* accounts_;
+  Anonymous anonymous_;
 };
 
 }  // namespace fairlead::apiserver

@@ -96,6 +96,10 @@ Result<Pki> Pki::open(const std::string& directory, const Clock& clock) {
     return Pki(
         {.certificate_pem = std::move(certificate_pem), .private_key_pem = std::move(key_pem)});
   }
+  if (std::filesystem::exists(certificate, failed)) {
+    return make_error(ErrorCode::Invalid, "{} is there without {}: both belong to the CA",
+                      certificate, key);
+  }
   FAIRLEAD_TRY(made, create_in_memory(clock));
   FAIRLEAD_CHECK(write_private_file(key, made.ca_.private_key_pem));
   FAIRLEAD_CHECK(write_private_file(certificate, made.ca_.certificate_pem));
@@ -170,10 +174,14 @@ current-context: fairlead
 
 }  // namespace
 
-std::string make_kubeconfig(const std::string& server_url, const std::string& ca_pem,
+std::string make_kubeconfig(const std::string& server_url, const ServerTrust& trust,
                             const io::KeyPair& client) {
+  std::string cluster =
+      fmt::format("    certificate-authority-data: {}\n", base64_of(trust.ca_pem));
+  if (!trust.server_name.empty())
+    cluster += fmt::format("    tls-server-name: \"{}\"\n", trust.server_name);
   return kubeconfig_text(
-      server_url, fmt::format("    certificate-authority-data: {}\n", base64_of(ca_pem)),
+      server_url, cluster,
       fmt::format("\n    client-certificate-data: {}\n    client-key-data: {}",
                   base64_of(client.certificate_pem), base64_of(client.private_key_pem)));
 }

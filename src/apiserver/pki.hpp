@@ -15,7 +15,8 @@ namespace fairlead::apiserver {
 
 class Pki {
  public:
-  // Reads the CA of `directory` or makes one there; the directory is made too (0700).
+  // Reads the CA of `directory` or makes one there; the directory is made too (0700). Invalid: a
+  // certificate without its key, which is not ours to replace, or one that has expired.
   static Result<Pki> open(const std::string& directory, const Clock& clock);
   // A CA that lives as long as this value.
   static Result<Pki> create_in_memory(const Clock& clock);
@@ -42,8 +43,14 @@ class Pki {
 // not there; without a directory a new one.
 Result<std::string> own_signing_key(const std::string& directory);
 
+// How clients know a server.
+struct ServerTrust {
+  std::string ca_pem;            // whom they trust
+  std::string server_name = {};  // whose certificate it shows; empty = the URL's host
+};
+
 // A kubeconfig with everything inside. Deterministic.
-std::string make_kubeconfig(const std::string& server_url, const std::string& ca_pem,
+std::string make_kubeconfig(const std::string& server_url, const ServerTrust& trust,
                             const io::KeyPair& client);
 // The same for a plain-HTTP listener, which needs no credentials.
 std::string make_insecure_kubeconfig(const std::string& server_url);

@@ -28,8 +28,10 @@ class Server final : public ApiServer {
     std::unique_ptr<Store> own_store;  // null: `store` is somebody else's
     Store* store;
     Pki pki;
+    ServerTrust trust;
     TokenKeys token_keys;
     TokenTerms token_terms;
+    Anonymous anonymous;
     AuthorizationMode authorization;
     std::optional<SocketAddress> advertise;
     std::vector<IpPrefix> service_cidrs;
@@ -40,12 +42,13 @@ class Server final : public ApiServer {
       : own_store_(std::move(parts.own_store)),
         store_(parts.store),
         pki_(std::move(parts.pki)),
+        trust_(std::move(parts.trust)),
         service_cidrs_(std::move(parts.service_cidrs)),
         clock_(parts.clock),
         registry_(executor, *store_, std::move(strategies)),
         account_tokens_(registry_, *clock_, std::move(parts.token_keys.signing),
                         std::move(parts.token_keys.further), std::move(parts.token_terms)),
-        authenticator_(std::move(tokens), &account_tokens_),
+        authenticator_(std::move(tokens), &account_tokens_, parts.anonymous),
         rbac_(registry_),
         authorizer_(parts.authorization, rbac_),
         handler_(registry_, *clock_, authenticator_, account_tokens_, authorizer_),
@@ -105,6 +108,7 @@ class Server final : public ApiServer {
   }
 
   const Pki& pki() const override { return pki_; }
+  const ServerTrust& trust() const override { return trust_; }
   std::vector<SocketAddress> addresses() const override {
     std::vector<SocketAddress> out;
     for (const auto& server : servers_) out.push_back(server->local_address());
@@ -114,7 +118,7 @@ class Server final : public ApiServer {
                                  std::vector<std::string> groups) const override {
     if (url.starts_with("http://")) return make_insecure_kubeconfig(url);
     FAIRLEAD_TRY(identity, pki_.client_identity(user, std::move(groups), *clock_));
-    return make_kubeconfig(url, pki_.ca_pem(), identity);
+    return make_kubeconfig(url, trust_, identity);
   }
 
  private:
@@ -156,6 +160,7 @@ class Server final : public ApiServer {
   std::unique_ptr<Store> own_store_;
   Store* store_;
   Pki pki_;
+  ServerTrust trust_;
   std::vector<IpPrefix> service_cidrs_;
   const Clock* clock_;
   Registry registry_;
@@ -208,6 +213,29 @@ Result<Pki> open_pki(const ApiServer::Config& config) {
                                        : Pki::open(config.data_directory, *config.clock);
 }
 
+struct Tls {
+  io::TlsServer server;
+  ServerTrust trust;
+};
+
+// What is said to clients depends on who signed the certificate they see.
+Result<Tls> open_tls(ApiServer::Config::Certificates certificates, const Pki& pki, Pki::Names names,
+                     const Clock& clock) {
+  const bool own = !certificates.identity.has_value();
+  ServerTrust trust{.ca_pem = pki.ca_pem()};
+  if (own) {
+    FAIRLEAD_TRY(signed_now, pki.server_identity(std::move(names), clock));
+    certificates.identity = std::move(signed_now);
+  } else {
+    FAIRLEAD_TRY(known_as, io::certificate_names(certificates.identity->certificate_pem));
+    trust = {.ca_pem = certificates.identity->certificate_pem,
+             .server_name = known_as.empty() ? "" : known_as.front()};
+  }
+  const std::string clients = pki.ca_pem() + "\n" + certificates.client_ca_pem;
+  FAIRLEAD_TRY(server, io::TlsServer::create(*certificates.identity, clients));
+  return Tls{.server = std::move(server), .trust = std::move(trust)};
+}
+
 Result<TokenKeys> open_token_keys(const ApiServer::Config& config) {
   const ApiServer::Config::ServiceAccounts& accounts = config.service_accounts;
   FAIRLEAD_TRY(pem, accounts.signing_key_pem.empty() ? own_signing_key(config.data_directory)
@@ -238,8 +266,8 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
     config.names.addresses.push_back(cidr.address().plus(1));
   if (config.advertise) config.names.addresses.push_back(config.advertise->address);
   FAIRLEAD_TRY(token_keys, open_token_keys(config));
-  FAIRLEAD_TRY(identity, pki.server_identity(std::move(config.names), *config.clock));
-  FAIRLEAD_TRY(tls, io::TlsServer::create(identity, pki.ca_pem()));
+  FAIRLEAD_TRY(
+      tls, open_tls(std::move(config.certificates), pki, std::move(config.names), *config.clock));
   std::unique_ptr<Store> own_store;
   if (config.store == nullptr) {
     FAIRLEAD_TRY(opened, open_own_store(executor, config.data_directory));
@@ -250,8 +278,10 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
                                          Server::Parts{.own_store = std::move(own_store),
                                                        .store = config.store,
                                                        .pki = std::move(pki),
+                                                       .trust = std::move(tls.trust),
                                                        .token_keys = std::move(token_keys),
                                                        .token_terms = config.service_accounts.terms,
+                                                       .anonymous = config.anonymous,
                                                        .authorization = config.authorization,
                                                        .advertise = config.advertise,
                                                        .service_cidrs = config.kinds.service_cidrs,
@@ -259,7 +289,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
                                                        .clock = config.clock},
                                          make_strategies(config.kinds), std::move(config.tokens));
   for (Listener& listener : config.listeners) {
-    FAIRLEAD_CHECK(server->add_listener(executor, std::move(listener), tls));
+    FAIRLEAD_CHECK(server->add_listener(executor, std::move(listener), tls.server));
   }
   return std::unique_ptr<ApiServer>(std::move(server));
 }

@@ -52,6 +52,14 @@ class ApiServer {
       TokenTerms terms;
     };
     ServiceAccounts service_accounts;
+    struct Certificates {
+      // What the server shows; absent = a certificate signed by its own CA.
+      std::optional<io::KeyPair> identity;
+      // Whose client certificates are accepted besides those of the server's own CA.
+      std::string client_ca_pem;
+    };
+    Certificates certificates;
+    Anonymous anonymous = Anonymous::Health;
     AuthorizationMode authorization = AuthorizationMode::Rbac;
     Pki::Names names;  // further names and addresses of the server's certificate
     // Where pods reach this server: makes Service and EndpointSlice default/kubernetes. Absent =
@@ -69,6 +77,7 @@ class ApiServer {
   virtual io::Task<void> close() = 0;
 
   virtual const Pki& pki() const = 0;
+  virtual const ServerTrust& trust() const = 0;              // for clients of the TLS listeners
   virtual std::vector<SocketAddress> addresses() const = 0;  // of the listeners, in order
 
   // A kubeconfig for `url` with a fresh client certificate of that user. Of http URLs everybody is

@@ -12,11 +12,6 @@ namespace {
 
 using apiserver::ApiServer;
 
-// What was wrong with which flag.
-Error flag_error(std::string_view flag, const Error& error) {
-  return error.with_context(fmt::format("--{}", flag));
-}
-
 Result<std::vector<IpPrefix>> parse_cidrs(const std::string& text) {
   std::vector<IpPrefix> out;
   for (const std::string_view part : split(text, ',')) {
@@ -40,46 +35,11 @@ Result<apiserver::PortRange> parse_port_range(const std::string& text) {
   return apiserver::PortRange{.first = number(*first), .last = number(*last)};
 }
 
-Result<std::vector<apiserver::TokenEntry>> read_tokens(const std::string& path) {
-  if (path.empty()) return std::vector<apiserver::TokenEntry>();
-  auto text = apiserver::read_file(path);
-  if (!text) return flag_error("token-auth-file", text.error());
-  auto tokens = apiserver::parse_token_file(*text);
-  if (!tokens) return flag_error("token-auth-file", tokens.error().with_context(path));
-  return tokens;
-}
-
-Result<ApiServer::Config::ServiceAccounts> service_accounts(const ApiServerFlags& flags) {
-  ApiServer::Config::ServiceAccounts out;
-  if (!flags.signing_key_file.empty()) {
-    auto key = apiserver::read_file(flags.signing_key_file);
-    if (!key) return flag_error("service-account-signing-key-file", key.error());
-    out.signing_key_pem = *std::move(key);
-  }
-  for (const std::string& path : flags.key_files) {
-    auto key = apiserver::read_file(path);
-    if (!key) return flag_error("service-account-key-file", key.error());
-    out.key_pems.push_back(*std::move(key));
-  }
-  if (!flags.issuers.empty()) out.terms.issuers = flags.issuers;
-  out.terms.audiences = flags.audiences;
-  const auto longest = parse_duration(flags.longest_token);
-  if (!longest) return flag_error("service-account-max-token-expiration", longest.error());
-  out.terms.longest = std::chrono::duration_cast<std::chrono::seconds>(*longest);
-  if (out.terms.longest.count() != 0 && out.terms.longest < std::chrono::hours(1)) {
-    return make_error(ErrorCode::Invalid,
-                      "--service-account-max-token-expiration: {} is less than an hour",
-                      flags.longest_token);
-  }
-  return out;
-}
-
 // Pods have a loopback of their own.
 bool means_us_to_pods(const IpAddress& address) {
   return !address.is_unspecified() && !address.is_loopback() && !address.is_link_local();
 }
 
-// Where pods find this server, if that can be known.
 Result<std::chrono::nanoseconds> parse_event_ttl(const std::string& text) {
   const auto parsed = parse_duration(text);
   if (!parsed) return flag_error("event-ttl", parsed.error());
@@ -90,6 +50,7 @@ Result<std::chrono::nanoseconds> parse_event_ttl(const std::string& text) {
   return *parsed;
 }
 
+// Where pods find this server, if that can be known.
 Result<std::optional<IpAddress>> advertised_address(const ApiServerFlags& flags,
                                                     const IpAddress& bind) {
   if (flags.advertise_address.empty()) {
@@ -132,24 +93,6 @@ Result<void> listen(ApiServer::Config& config, const ApiServerFlags& flags, cons
   return {};
 }
 
-void describe_service_accounts(CLI::App& app, ApiServerFlags& flags) {
-  app.add_option("--service-account-signing-key-file", flags.signing_key_file,
-                 "PEM file: the EC (P-256) or RSA key that signs tokens of ServiceAccounts "
-                 "(default: DATA-DIR/sa.key, made if need be)");
-  app.add_option("--service-account-key-file", flags.key_files,
-                 "PEM file: keys whose tokens are accepted besides; may be given several times");
-  app.add_option("--service-account-issuer", flags.issuers,
-                 fmt::format("who tokens say has issued them (default: {}); further ones are "
-                             "accepted only",
-                             apiserver::kDefaultIssuer));
-  app.add_option("--api-audiences", flags.audiences,
-                 "whom tokens are meant for unless asked otherwise (default: the issuer)")
-      ->delimiter(',');
-  app.add_option("--service-account-max-token-expiration", flags.longest_token,
-                 "tokens that are to live longer live so long; 0s is no limit")
-      ->capture_default_str();
-}
-
 }  // namespace
 
 void describe(CLI::App& app, ApiServerFlags& flags) {
@@ -170,14 +113,7 @@ void describe(CLI::App& app, ApiServerFlags& flags) {
       ->capture_default_str();
   app.add_option("--event-ttl", flags.event_ttl, "how long Events are kept after their last write")
       ->capture_default_str();
-  app.add_option("--token-auth-file", flags.token_file,
-                 "lines of token,user,uid[,\"group1,group2\"]");
-  app.add_option("--authorization-mode", flags.authorization_mode,
-                 "RBAC: by Roles and their bindings; AlwaysAllow: everybody who is authenticated "
-                 "may do everything")
-      ->check(CLI::IsMember({"RBAC", "AlwaysAllow"}))
-      ->capture_default_str();
-  describe_service_accounts(app, flags);
+  describe(app, flags.security);
   app.add_option(
       "--advertise-address", flags.advertise_address,
       "address at which pods reach this server (default: --bind-address unless it is unspecified)");
@@ -207,16 +143,10 @@ Result<ApiServer::Config> server_config(const ApiServerFlags& flags) {
   ApiServer::Config config;
   FAIRLEAD_TRY(cidrs, parse_cidrs(flags.service_cidr));
   FAIRLEAD_TRY(ports, parse_port_range(flags.node_ports));
-  FAIRLEAD_TRY(tokens, read_tokens(flags.token_file));
   config.kinds = {.service_cidrs = std::move(cidrs), .node_ports = ports};
   FAIRLEAD_TRY(event_lifetime, parse_event_ttl(flags.event_ttl));
   config.event_lifetime = event_lifetime;
-  config.tokens = std::move(tokens);
-  config.authorization = flags.authorization_mode == "RBAC"
-                             ? apiserver::AuthorizationMode::Rbac
-                             : apiserver::AuthorizationMode::AlwaysAllow;
-  FAIRLEAD_TRY(accounts, service_accounts(flags));
-  config.service_accounts = std::move(accounts);
+  FAIRLEAD_CHECK(apply(flags.security, config));
   config.data_directory = flags.data_dir;
   FAIRLEAD_CHECK(add_names(config.names, flags.san));
   FAIRLEAD_TRY(advertise, advertised_address(flags, *bind));

@@ -8,6 +8,7 @@
 
 #include "apiserver/server.hpp"
 #include "base/error.hpp"
+#include "cli/security_flags.hpp"
 
 namespace CLI {
 class App;
@@ -24,11 +25,7 @@ struct ApiServerFlags {
   std::string service_cidr = "10.96.0.0/16";
   std::string node_ports = "30000-32767";
   std::string event_ttl = "1h0m0s";
-  std::string token_file;
-  std::string signing_key_file;
-  std::vector<std::string> key_files, issuers, audiences;
-  std::string longest_token = "0s";
-  std::string authorization_mode = "RBAC";
+  SecurityFlags security;
   std::string advertise_address;
   std::string kubeconfig;
   std::vector<std::string> san;

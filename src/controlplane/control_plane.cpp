@@ -32,7 +32,8 @@ Result<client::ClusterAccess> ControlPlane::access_as(const std::string& url,
   FAIRLEAD_TRY(identity, server_->pki().client_identity(user, std::move(groups), *clock_));
   client::ClusterAccess out;
   out.server = url;
-  out.ca_pem = server_->pki().ca_pem();
+  out.ca_pem = server_->trust().ca_pem;
+  out.tls_server_name = server_->trust().server_name;
   out.identity = std::move(identity);
   return out;
 }

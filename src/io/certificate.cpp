@@ -6,6 +6,7 @@
 
 #include <array>
 #include <ctime>
+#include <span>
 
 #include "io/openssl.hpp"
 #include "io/tls.hpp"
@@ -178,6 +179,27 @@ Result<std::chrono::seconds> remaining_validity(const std::string& certificate_p
   }
   const auto until = std::chrono::system_clock::from_time_t(::timegm(&end));
   return std::chrono::duration_cast<std::chrono::seconds>(until - clock.wall());
+}
+
+Result<std::vector<std::string>> certificate_names(const std::string& certificate_pem) {
+  FAIRLEAD_TRY(certificates, openssl::read_certificates(certificate_pem));
+  const Owned<GENERAL_NAMES> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificates.front().get(), NID_subject_alt_name, nullptr, nullptr)));
+  std::vector<std::string> out, addresses;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {  // -1 of none
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_DNS && name->type != GEN_IPADD) continue;
+    const ASN1_STRING* text = name->type == GEN_DNS ? name->d.dNSName : name->d.iPAddress;
+    const std::span bytes(ASN1_STRING_get0_data(text),
+                          static_cast<std::size_t>(ASN1_STRING_length(text)));
+    if (name->type == GEN_DNS) {
+      out.emplace_back(bytes.begin(), bytes.end());
+    } else if (bytes.size() == 4 || bytes.size() == 16) {
+      addresses.push_back(IpAddress::from_bytes(bytes).to_string());
+    }
+  }
+  out.insert(out.end(), addresses.begin(), addresses.end());
+  return out;
 }
 
 }  // namespace fairlead::io

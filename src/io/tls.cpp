@@ -46,6 +46,8 @@ Result<void> trust(SSL_CTX* context, const std::string& ca_pem) {
   auto certificates = openssl::read_certificates(ca_pem);
   if (!certificates) return certificates.error().with_context("certificate authority");
   X509_STORE* store = SSL_CTX_get_cert_store(context);
+  // What is named is trusted, also an intermediate or a server's own certificate, as Go has it.
+  X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
   for (const auto& certificate : *certificates) {
     if (X509_STORE_add_cert(store, certificate.get()) != 1) {
       return take_error(ErrorCode::Invalid, "certificate authority is not usable");

@@ -72,4 +72,8 @@ Result<KeyPair> sign_certificate(const KeyPair& ca, const CertificateRequest& re
 Result<std::chrono::seconds> remaining_validity(const std::string& certificate_pem,
                                                 const Clock& clock);
 
+// What the first certificate of a PEM is for: its subject alternative names, DNS names before
+// addresses.
+Result<std::vector<std::string>> certificate_names(const std::string& certificate_pem);
+
 }  // namespace fairlead::io

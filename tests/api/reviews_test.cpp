@@ -9,10 +9,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-class ReviewsTest : public KubectlTest {
- protected:
-  bool is_current() const { return GetParam().name == "current"; }  // has `auth whoami`
-};
+class ReviewsTest : public KubectlTest {};
 INSTANTIATE_TEST_SUITE_P(Kubectl, ReviewsTest, testing::ValuesIn(kubectls_under_test()),
                          [](const auto& param) { return param.param.name; });
 

@@ -192,7 +192,14 @@ TEST(Authenticator, TriesCertificateThenTokenThenNobody) {
           .error()
           .code,
       401U);
-  EXPECT_EQ(authenticator.authenticate({}, nobody, false)->name, "system:anonymous");
+  for (const char* target : {"/healthz", "/livez?verbose", "/readyz"}) {
+    EXPECT_EQ(authenticator.authenticate({.target = target}, nobody, false)->name,
+              "system:anonymous");
+  }
+  for (const char* target : {"/", "/version", "/healthz/x", "/api?x=/healthz"})
+    EXPECT_EQ(authenticator.authenticate({.target = target}, nobody, false).error().code, 401U);
+  const Authenticator open({}, nullptr, Anonymous::Everywhere);
+  EXPECT_EQ(open.authenticate({}, nobody, false)->name, "system:anonymous");
   EXPECT_TRUE(authenticator.authenticate({}, nobody, true)->in_group(kMasters));
 }
 

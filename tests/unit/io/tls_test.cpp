@@ -88,6 +88,29 @@ TEST(Tls, VerifiesAServerByName) {
   EXPECT_EQ(shown(answer), "anonymous");
 }
 
+TEST(Tls, ACertificateThatIsTrustedNeedsNoAuthority) {
+  const auto identity = issue(ca(), server_request());
+  EXPECT_EQ(shown(ask(identity, std::nullopt,
+                      {.ca_pem = identity.certificate_pem, .server_name = "api.example"})),
+            "anonymous");
+  EXPECT_THAT(shown(ask(identity, std::nullopt,
+                        {.ca_pem = identity.certificate_pem, .server_name = "other.example"})),
+              HasSubstr("error"));
+  EXPECT_THAT(shown(ask(identity, std::nullopt,
+                        {.ca_pem = issue(ca(), server_request()).certificate_pem,
+                         .server_name = "api.example"})),
+              HasSubstr("error"));
+}
+
+TEST(Tls, CertificateSaysItsNames) {
+  const auto authority = ca();
+  EXPECT_EQ(*certificate_names(issue(authority, server_request()).certificate_pem),
+            (std::vector<std::string>{"api.example", "127.0.0.1", "::1"}));
+  EXPECT_EQ(*certificate_names(issue(authority, client_request()).certificate_pem),
+            std::vector<std::string>());
+  EXPECT_FALSE(certificate_names("nothing"));
+}
+
 TEST(Tls, ClientCertificateTellsNameAndOrganizations) {
   const auto authority = ca();
   const auto answer = ask(issue(authority, server_request()), authority.certificate_pem,

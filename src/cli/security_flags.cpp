@@ -1,0 +1,144 @@
+#include "cli/security_flags.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "base/clock.hpp"
+#include "base/log.hpp"
+#include "base/text.hpp"
+#include "io/tls.hpp"
+
+namespace fairlead::cli {
+namespace {
+
+using apiserver::ApiServer;
+
+// A file's text, which `parse` must be able to read; "" without a file.
+template <class Parse>
+Result<std::string> read_checked(std::string_view flag, const std::string& path, Parse parse) {
+  if (path.empty()) return std::string();
+  auto text = apiserver::read_file(path);
+  if (!text) return flag_error(flag, text.error());
+  if (const auto parsed = parse(*text); !parsed)
+    return flag_error(flag, parsed.error().with_context(path));
+  return text;
+}
+
+Result<std::vector<apiserver::TokenEntry>> read_tokens(const std::string& path) {
+  FAIRLEAD_TRY(text, read_checked("token-auth-file", path, apiserver::parse_token_file));
+  return apiserver::parse_token_file(text);
+}
+
+Result<ApiServer::Config::ServiceAccounts> service_accounts(const SecurityFlags& flags) {
+  ApiServer::Config::ServiceAccounts out;
+  FAIRLEAD_TRY(signing, read_checked("service-account-signing-key-file", flags.signing_key_file,
+                                     io::SigningKey::parse));
+  out.signing_key_pem = std::move(signing);
+  for (const std::string& path : flags.key_files) {
+    FAIRLEAD_TRY(keys,
+                 read_checked("service-account-key-file", path, io::VerificationKey::parse_all));
+    out.key_pems.push_back(std::move(keys));
+  }
+  if (!flags.issuers.empty()) out.terms.issuers = flags.issuers;
+  out.terms.audiences = flags.audiences;
+  const auto longest = parse_duration(flags.longest_token);
+  if (!longest) return flag_error("service-account-max-token-expiration", longest.error());
+  out.terms.longest = std::chrono::duration_cast<std::chrono::seconds>(*longest);
+  if (out.terms.longest.count() != 0 && out.terms.longest < std::chrono::hours(1)) {
+    return make_error(ErrorCode::Invalid,
+                      "--service-account-max-token-expiration: {} is less than an hour",
+                      flags.longest_token);
+  }
+  return out;
+}
+
+// A certificate that has run out is said but used: nobody could reach the server to mend it.
+void warn_of_expiry(std::string_view flag, const std::string& path, const std::string& pem) {
+  const auto left = io::remaining_validity(pem, Clock::real());
+  if (left && left->count() < 0)
+    log::warning("A certificate has expired", {{"flag", flag}, {"file", path}});
+}
+
+Result<ApiServer::Config::Certificates> certificates(const SecurityFlags& flags) {
+  ApiServer::Config::Certificates out;
+  FAIRLEAD_TRY(client_ca,
+               read_checked("client-ca-file", flags.client_ca_file, io::certificate_names));
+  if (!client_ca.empty()) warn_of_expiry("client-ca-file", flags.client_ca_file, client_ca);
+  out.client_ca_pem = std::move(client_ca);
+  if (flags.tls_cert_file.empty()) return out;
+  FAIRLEAD_TRY(certificate,
+               read_checked("tls-cert-file", flags.tls_cert_file, io::certificate_names));
+  warn_of_expiry("tls-cert-file", flags.tls_cert_file, certificate);
+  const auto fits = [&certificate](const std::string& key) {
+    return io::TlsServer::create({.certificate_pem = certificate, .private_key_pem = key},
+                                 std::nullopt);
+  };
+  FAIRLEAD_TRY(key, read_checked("tls-private-key-file", flags.tls_key_file, fits));
+  out.identity = {.certificate_pem = std::move(certificate), .private_key_pem = std::move(key)};
+  return out;
+}
+
+void describe_service_accounts(CLI::App& app, SecurityFlags& flags) {
+  app.add_option("--service-account-signing-key-file", flags.signing_key_file,
+                 "PEM file: the EC (P-256) or RSA key that signs tokens of ServiceAccounts "
+                 "(default: DATA-DIR/sa.key, made if need be)");
+  app.add_option("--service-account-key-file", flags.key_files,
+                 "PEM file: keys whose tokens are accepted besides; may be given several times");
+  app.add_option("--service-account-issuer", flags.issuers,
+                 fmt::format("who tokens say has issued them (default: {}); further ones are "
+                             "accepted only",
+                             apiserver::kDefaultIssuer));
+  app.add_option("--api-audiences", flags.audiences,
+                 "whom tokens are meant for unless asked otherwise (default: the issuer)")
+      ->delimiter(',');
+  app.add_option("--service-account-max-token-expiration", flags.longest_token,
+                 "tokens that are to live longer live so long; 0s is no limit")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+Error flag_error(std::string_view flag, const Error& error) {
+  return error.with_context(fmt::format("--{}", flag));
+}
+
+void describe(CLI::App& app, SecurityFlags& flags) {
+  app.add_option("--client-ca-file", flags.client_ca_file,
+                 "PEM file: client certificates signed by one of these are accepted besides those "
+                 "of the CA in DATA-DIR; the common name is the user, organizations are groups");
+  auto* certificate =
+      app.add_option("--tls-cert-file", flags.tls_cert_file,
+                     "PEM file: the certificate to show, then those between it and its CA "
+                     "(default: one signed by the CA in DATA-DIR at every start)");
+  auto* key = app.add_option("--tls-private-key-file", flags.tls_key_file, "PEM file: its key");
+  certificate->needs(key);
+  key->needs(certificate);
+  app.add_option("--token-auth-file", flags.token_file,
+                 "lines of token,user,uid[,\"group1,group2\"]");
+  app.add_flag("--anonymous-auth", flags.anonymous,
+               "who shows no credentials is system:anonymous, and roles say what that user may; "
+               "false: such requests are refused but for /healthz, /livez and /readyz")
+      ->capture_default_str();
+  app.add_option("--authorization-mode", flags.authorization_mode,
+                 "RBAC: by Roles and their bindings; AlwaysAllow: everybody who is authenticated "
+                 "may do everything")
+      ->check(CLI::IsMember({"RBAC", "AlwaysAllow"}))
+      ->capture_default_str();
+  describe_service_accounts(app, flags);
+}
+
+Result<void> apply(const SecurityFlags& flags, ApiServer::Config& config) {
+  FAIRLEAD_TRY(tokens, read_tokens(flags.token_file));
+  FAIRLEAD_TRY(accounts, service_accounts(flags));
+  FAIRLEAD_TRY(shown, certificates(flags));
+  config.tokens = std::move(tokens);
+  config.service_accounts = std::move(accounts);
+  config.certificates = std::move(shown);
+  config.anonymous =
+      flags.anonymous ? apiserver::Anonymous::Everywhere : apiserver::Anonymous::Health;
+  config.authorization = flags.authorization_mode == "RBAC"
+                             ? apiserver::AuthorizationMode::Rbac
+                             : apiserver::AuthorizationMode::AlwaysAllow;
+  return {};
+}
+
+}  // namespace fairlead::cli

@@ -1,0 +1,38 @@
+// The API server's flags about who is trusted and who is believed: certificates, tokens, keys,
+// anonymity and authorization. Errors name the flag, the file and what is wrong with it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apiserver/server.hpp"
+#include "base/error.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace fairlead::cli {
+
+struct SecurityFlags {
+  std::string client_ca_file;
+  std::string tls_cert_file, tls_key_file;
+  std::string token_file;
+  std::string signing_key_file;
+  std::vector<std::string> key_files, issuers, audiences;
+  std::string longest_token = "0s";
+  bool anonymous = false;
+  std::string authorization_mode = "RBAC";
+};
+
+// `flags` must outlive the parsing of `app`.
+void describe(CLI::App& app, SecurityFlags& flags);
+
+// Fills in what the flags say; the files are read here.
+Result<void> apply(const SecurityFlags& flags, apiserver::ApiServer::Config& config);
+
+// What was wrong with which flag.
+Error flag_error(std::string_view flag, const Error& error);
+
+}  // namespace fairlead::cli
