@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
@@ -64,7 +65,7 @@ bool eventually(const Folder& folder, const std::function<bool()>& holds) {
   check(inotify_add_watch(changes.get(), folder.path().c_str(),
                           IN_MODIFY | IN_CREATE | IN_MOVED_TO) >= 0,
         "a folder of ours can be watched");
-  const auto deadline = std::chrono::steady_clock::now() + 10s;
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
   while (!holds()) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
@@ -89,10 +90,11 @@ ServerProcess::ServerProcess(const Folder& folder, std::vector<std::string> flag
   const io::UniqueFd log_file(
       ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   io::Command command;
-  command.argv = {server_program(),     "--data-dir",    folder.path() + "/data",
-                  "--bind-address",     "127.0.0.1",     "--advertise-address",
-                  "192.0.2.1",          "--secure-port", "0",
-                  "--write-kubeconfig", kubeconfig()};
+  command.argv = {server_program(), "--data-dir",         folder.path() + "/data",
+                  "--bind-address", "127.0.0.1",          "--advertise-address",
+                  "192.0.2.1",      "--write-kubeconfig", kubeconfig()};
+  if (std::ranges::find(flags, "--secure-port") == flags.end())
+    command.argv.insert(command.argv.end(), {"--secure-port", "0"});
   command.argv.insert(command.argv.end(), flags.begin(), flags.end());
   command.stdout_fd = log_file.get();
   command.stderr_fd = log_file.get();

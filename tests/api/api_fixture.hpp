@@ -60,7 +60,7 @@ class ServerProcess {
 };
 std::string server_program();
 
-// Waits until `holds`, looking again whenever a file in the folder changes; false after ten
+// Waits until `holds`, looking again whenever a file in the folder changes; false after thirty
 // seconds.
 bool eventually(const Folder& folder, const std::function<bool()>& holds);
 

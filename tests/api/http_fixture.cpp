@@ -50,10 +50,14 @@ void HttpTest::SetUp() {
 
 void HttpTest::start(std::vector<std::string> flags) {
   client_.reset();
-  if (http_port_ == 0) http_port_ = etcd_test::free_port();
+  if (http_port_ == 0) {
+    http_port_ = etcd_test::free_port();
+    secure_port_ = etcd_test::free_port();
+  }
   const std::vector<std::string> store = store_->flags();
   flags.insert(flags.end(), store.begin(), store.end());
-  flags.insert(flags.end(), {"--http-port", std::to_string(http_port_)});
+  flags.insert(flags.end(), {"--http-port", std::to_string(http_port_), "--secure-port",
+                             std::to_string(secure_port_)});
   server_.emplace(folder_, std::move(flags));
   client_ = connect();
 }

@@ -55,7 +55,7 @@ class HttpTest : public testing::TestWithParam<StoreUnderTest> {
   void SetUp() override;
   void TearDown() override { client_.reset(); }
 
-  // A server on the objects of the one before.
+  // A server on the objects of the one before, and at its ports.
   void start(std::vector<std::string> flags = {});
   std::unique_ptr<io::HttpClient> connect() const { return connect_to(http_port_); }
   std::unique_ptr<io::HttpClient> connect_to(std::uint16_t port) const;
@@ -84,7 +84,7 @@ class HttpTest : public testing::TestWithParam<StoreUnderTest> {
   Folder folder_;
   std::optional<StoreOfTest> store_;
   std::optional<ServerProcess> server_;
-  std::uint16_t http_port_ = 0;
+  std::uint16_t http_port_ = 0, secure_port_ = 0;
   mutable test::Loop loop_;
   std::unique_ptr<io::HttpClient> client_;
 };
