@@ -3,12 +3,17 @@
 #include <net/if.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
+#include "base/text.hpp"
 #include "io/interfaces.hpp"
 
 namespace fairlead::userspace {
 namespace {
+
+constexpr auto kPatience = std::chrono::seconds(5);
 
 struct Held {
   std::set<IpAddress> by_device;  // by ours
@@ -45,6 +50,11 @@ Result<void> make_device() {
                     last.message);
 }
 
+std::ptrdiff_t lines_with(std::string_view text, std::string_view start) {
+  return std::ranges::count_if(split(text, '\n'),
+                               [&](std::string_view line) { return line.starts_with(start); });
+}
+
 Result<plan::ApplyStats> run_lines(const std::string& lines) {
   plan::ApplyStats out;
   if (lines.empty()) return out;
@@ -53,6 +63,45 @@ Result<plan::ApplyStats> run_lines(const std::string& lines) {
   out.messages = static_cast<std::uint64_t>(std::ranges::count(lines, '\n'));
   out.elements = out.messages;
   out.bytes = lines.size();
+  return out;
+}
+
+std::string route_lines(const std::vector<IpPrefix>& ranges) {
+  std::string out;
+  for (const IpPrefix& range : ranges) {
+    out += fmt::format("route replace {} dev {}\n", range, kDevice);
+  }
+  return out;
+}
+
+// The kernel makes an IPv6 address its own in a work queue. Until then packets to it go elsewhere.
+Result<void> wait_until_local(const std::set<IpAddress>& addresses) {
+  std::string questions;
+  for (const IpAddress& address : addresses) {
+    if (!address.is_v4()) questions += fmt::format("route get {}\n", address);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!questions.empty()) {
+    const auto answers = run_tool({"ip", "-batch", "-"}, questions);
+    if (answers && std::ranges::count(questions, '\n') == lines_with(*answers, "local ")) break;
+    if (std::chrono::steady_clock::now() > deadline) {
+      return make_error(ErrorCode::Timeout, "new IPv6 addresses of {} do not become the node's",
+                        kDevice);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return {};
+}
+
+// What is routed to the device, as `ip route` names it.
+Result<std::set<std::string>> routes() {
+  std::set<std::string> out;
+  for (const char* family : {"-4", "-6"}) {
+    FAIRLEAD_TRY(text, run_tool({"ip", family, "route", "show", "dev", std::string(kDevice)}));
+    for (const std::string_view line : split(text, '\n')) {
+      out.emplace(line.substr(0, line.find(' ')));
+    }
+  }
   return out;
 }
 
@@ -80,22 +129,19 @@ Result<plan::ApplyStats> AddressEntrance::program(const plan::Plan& plan) {
   for (const auto& [key, service] : plan.services) {
     for (const IpAddress& address : addresses_of(*service)) ++wanted_[address];
   }
+  ranges_.clear();
+  for (const auto& [family, node] : plan.nodes) {
+    ranges_.insert(ranges_.end(), node.service_cidrs.begin(), node.service_cidrs.end());
+  }
   FAIRLEAD_TRY(held, held_addresses());
-  std::string lines = fmt::format("link set {} up arp off\n", kDevice);
+  std::set<IpAddress> missing, surplus = held.by_device;
   for (const auto& [address, count] : wanted_) {
+    surplus.erase(address);
     // One that the node has anyway needs nothing.
     if (held.by_device.contains(address) || held.by_others.contains(address)) continue;
-    lines += address_line("replace", address);
+    missing.insert(address);
   }
-  std::set<IpAddress> surplus = held.by_device;
-  std::erase_if(surplus, [this](const IpAddress& address) { return wanted_.contains(address); });
-  lines += removals(surplus);
-  for (const auto& [family, node] : plan.nodes) {
-    for (const IpPrefix& cidr : node.service_cidrs) {
-      lines += fmt::format("route replace {} dev {}\n", cidr, kDevice);
-    }
-  }
-  return run_lines(lines);
+  return bring(fmt::format("link set {} up arp off\n", kDevice), missing, surplus);
 }
 
 Result<plan::ApplyStats> AddressEntrance::change(const plan::PlanDelta& delta) {
@@ -120,18 +166,25 @@ Result<plan::ApplyStats> AddressEntrance::change(const plan::PlanDelta& delta) {
   concerned.merge(std::exchange(lingering_, {}));
   if (concerned.empty()) return plan::ApplyStats{};
   FAIRLEAD_TRY(held, held_addresses());
-  std::string lines;
-  std::set<IpAddress> surplus;
+  std::set<IpAddress> missing, surplus;
   for (const IpAddress& address : concerned) {
     const bool wanted = wanted_.contains(address) && !held.by_others.contains(address);
     if (wanted == held.by_device.contains(address)) continue;
-    if (wanted) {
-      lines += address_line("replace", address);
-    } else {
-      surplus.insert(address);
-    }
+    (wanted ? missing : surplus).insert(address);
   }
-  return run_lines(lines + removals(surplus));
+  return bring({}, missing, surplus);
+}
+
+Result<plan::ApplyStats> AddressEntrance::bring(std::string lines,
+                                                const std::set<IpAddress>& missing,
+                                                const std::set<IpAddress>& surplus) {
+  for (const IpAddress& address : missing) lines += address_line("replace", address);
+  lines += removals(surplus);
+  // A device that loses its last IPv4 address loses its routes too.
+  if (!lines.empty()) lines += route_lines(ranges_);
+  FAIRLEAD_TRY(stats, run_lines(lines));
+  FAIRLEAD_CHECK(wait_until_local(missing));
+  return stats;
 }
 
 // Of those that nobody uses.
@@ -163,6 +216,13 @@ Result<std::vector<std::string>> AddressEntrance::verify(const plan::Plan&, std:
     if (out.size() >= limit) return out;
     if (!wanted_.contains(address) && !lingering_.contains(address)) {
       out.push_back(fmt::format("device {}: {} is not ours", kDevice, address));
+    }
+  }
+  if (ranges_.empty()) return out;
+  FAIRLEAD_TRY(routed, routes());
+  for (const IpPrefix& range : ranges_) {
+    if (out.size() < limit && !routed.contains(range.to_string())) {
+      out.push_back(fmt::format("device {}: the route to {} is missing", kDevice, range));
     }
   }
   return out;

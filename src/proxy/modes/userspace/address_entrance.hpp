@@ -33,10 +33,14 @@ class AddressEntrance final : public Entrance {
   Result<void> remove() override;
 
  private:
+  // Adds `missing` and removes `surplus`, after the changes of `lines`.
+  Result<plan::ApplyStats> bring(std::string lines, const std::set<IpAddress>& missing,
+                                 const std::set<IpAddress>& surplus);
   std::string removals(const std::set<IpAddress>& surplus);
 
   InUse in_use_;
   std::map<IpAddress, std::size_t> wanted_;  // with how many frontends
+  std::vector<IpPrefix> ranges_;             // of services, that lead to the device
   std::set<IpAddress> lingering_;            // in use, and no service's any more
 };
 
