@@ -40,7 +40,7 @@ Result<YAML::Node> parse_yaml(const std::string& text, const std::string& file) 
     return YAML::Load(text);
   } catch (const YAML::Exception& e) {
     return make_error(ErrorCode::Invalid, "kubeconfig {}: line {}: {}", file, e.mark.line + 1,
-                      e.msg);
+                      trim(e.msg));
   }
 }
 

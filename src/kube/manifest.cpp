@@ -187,7 +187,7 @@ Result<std::vector<std::string>> manifest_documents(std::string_view text) {
       out.push_back(std::move(json));
     }
   } catch (const YAML::Exception& e) {
-    return at_line(e.mark, e.msg);
+    return at_line(e.mark, trim(e.msg));
   }
   return out;
 }

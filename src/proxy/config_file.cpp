@@ -332,7 +332,7 @@ Result<ConfigFile> decode_config(std::string_view text) {
   try {
     return decode(YAML::Load(std::string(text)));
   } catch (const YAML::Exception& e) {
-    return make_error(ErrorCode::BadRequest, "line {}: {}", e.mark.line + 1, e.msg);
+    return make_error(ErrorCode::BadRequest, "line {}: {}", e.mark.line + 1, trim(e.msg));
   }
 }
 
