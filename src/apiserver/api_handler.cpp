@@ -5,7 +5,7 @@
 
 #include "apiserver/body.hpp"
 #include "apiserver/impersonation.hpp"
-#include "apiserver/metadata.hpp"
+#include "apiserver/request_attributes.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "base/version.hpp"
@@ -59,8 +59,6 @@ io::HttpResponse created_response(const Reviews::Answer& answer, Representation:
   return out;
 }
 
-bool is_reading(std::string_view method) { return method == "GET" || method == "HEAD"; }
-
 // Of what is never converted: a Status, a review.
 Representation::Format plain_format(const io::HttpRequest& request) {
   return status_format(io::find_header(request.headers, "Accept").value_or(""));
@@ -77,48 +75,6 @@ class InProgress {
  private:
   std::size_t& count_;
 };
-
-ApiResult<Verb> verb_of(const io::HttpRequest& request, const io::Url& url, const ApiPath& path) {
-  const bool named = !path.name.empty();
-  if (is_reading(request.method)) {
-    const std::string_view watch = url.param("watch").value_or("");
-    if (path.subresource.empty() && !watch.empty() && watch != "0" && watch != "false")
-      return Verb::Watch;
-    return named ? Verb::Get : Verb::List;
-  }
-  if (request.method == "POST" && named == !path.subresource.empty()) return Verb::Create;
-  if (request.method == "PUT" && named) return Verb::Update;
-  if (request.method == "PATCH" && named) return Verb::Patch;
-  if (request.method == "DELETE" && path.subresource.empty())
-    return named ? Verb::Delete : Verb::DeleteCollection;
-  return method_not_allowed();
-}
-
-// A list or watch of one name is about that object.
-std::string selected_name(const io::Url& url) {
-  const auto terms = kube::parse_field_selector(url.param("fieldSelector").value_or(""));
-  if (!terms) return {};  // refused later, with the reason
-  const auto by_name = std::ranges::find_if(*terms, [](const kube::FieldTerm& term) {
-    return term.field == "metadata.name" && !term.negated;
-  });
-  return by_name == terms->end() ? std::string() : by_name->value;
-}
-
-Attributes attributes_of(const ResourceCall& call) {
-  const ApiPath& path = call.path;
-  Attributes out{.verb = std::string(to_string(call.verb)),
-                 .path = {},
-                 .group = path.group,
-                 .resource = path.resource,
-                 .subresource = path.subresource,
-                 .ns = path.ns,
-                 .name = path.name};
-  // A namespace is in itself: who is bound in it may be allowed to look at it.
-  if (path.group.empty() && path.resource == "namespaces") out.ns = path.name;
-  const bool selects = call.verb == Verb::List || call.verb == Verb::Watch;
-  if (selects && out.name.empty()) out.name = selected_name(*call.url);
-  return out;
-}
 
 bool offers(const std::vector<std::string>& verbs, Verb verb) {
   return std::ranges::find(verbs, to_string(verb)) != verbs.end();
@@ -138,8 +94,10 @@ ApiResult<void> check_verb(const ResourceInfo& info, const ApiPath& path, Verb v
 }  // namespace
 
 ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
-                       const ServiceAccountTokens& tokens, const Authorizer& authorizer)
+                       const ServiceAccountTokens& tokens, const Authorizer& authorizer,
+                       Audit* audit)
     : registry_(registry),
+      audit_(audit),
       authenticator_(authenticator),
       authorizer_(authorizer),
       guard_(authorizer),
@@ -169,11 +127,14 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   const io::HttpRequest& request = exchange->request();
   const MonoTime began = Clock::real().mono();
   const Result<io::Url> url = io::parse_target(request.target);
-  const std::string audit_id = new_uid();
+  AuditedRequest audited(audit_, *exchange);
+  AuditedExchange watched(*exchange, audited);
+  audited.asks(attributes_of(request, request.target), "");
   Answer answered =
-      url ? co_await answer(exchange, trusted, &*url)
+      url ? co_await answer(&watched, trusted, &*url, &audited)
           : Answer(bad_request(fmt::format("malformed request target: {}", url.error())));
   if (answered && !*answered) co_return;  // streamed
+  if (!answered) audited.fails(answered.error());
 
   io::HttpResponse response =
       answered ? **std::move(answered) : error_response(answered.error(), plain_format(request));
@@ -185,7 +146,7 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   if (!io::find_header(response.headers, "Cache-Control")) {
     response.headers.push_back({"Cache-Control", "no-cache, private"});
   }
-  response.headers.push_back({"Audit-Id", audit_id});
+  response.headers.push_back({"Audit-Id", audited.id()});
   if (log::enabled(3)) {
     const auto took =
         std::chrono::duration_cast<std::chrono::microseconds>(Clock::real().mono() - began);
@@ -194,33 +155,41 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
                   {"URI", request.target},
                   {"code", response.status},
                   {"microseconds", took.count()},
-                  {"auditID", audit_id}});
+                  {"auditID", audited.id()}});
   }
+  // Who has the answer may count on its being written down.
+  audited.answers(response.status);
+  audited.complete();
   static_cast<void>(
       co_await exchange->respond(std::move(response)));  // a peer that is gone needs no answer
 }
 
 io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool trusted,
-                                                const io::Url* url) {
+                                                const io::Url* url, AuditedRequest* audited) {
   const io::HttpRequest& request = exchange->request();
+  auto path = parse_api_path(url->path);
+  const bool of_resource = path && path->kind == ApiPath::Kind::Resource &&
+                           (registry_.has_group_version(path->group, path->version) ||
+                            is_review_group(path->group, path->version));
+  const Attributes asked =
+      of_resource ? attributes_of(request, *url, *path) : attributes_of(request, url->path);
+  audited->asks(asked, of_resource ? path->version : "");
   if (request.body.size() > kMaxBodyBytes) co_return too_large(kMaxBodyBytes);
   auto user = authenticator_.authenticate(request, exchange->peer(), trusted);
   if (!user) co_return std::move(user).error();
+  audited->asked_by(*user);
   auto other = impersonated(*user, request.headers, authorizer_);
   if (!other) co_return std::move(other).error();
-  if (*other) *user = **std::move(other);
-  auto path = parse_api_path(url->path);
-  if (!path) co_return std::move(path).error();
-  if (path->kind == ApiPath::Kind::Resource &&
-      registry_.has_group_version(path->group, path->version)) {
-    co_return co_await answer_resource(exchange, url, &*user, *std::move(path));
+  if (*other) {
+    audited->acts_as(**other);
+    *user = **std::move(other);
   }
-  if (path->kind == ApiPath::Kind::Resource && is_review_group(path->group, path->version))
-    co_return answer_review(request, *url, *user, *path);
-  // HEAD is a GET without the answer's body.
-  const bool head = request.method == "HEAD";
-  auto allowed = authorizer_.authorize(
-      *user, {.verb = head ? "get" : to_lower_ascii(request.method), .path = url->path});
+  if (!path) co_return std::move(path).error();
+  if (of_resource && registry_.has_group_version(path->group, path->version)) {
+    co_return co_await answer_resource(exchange, url, &*user, *std::move(path), audited);
+  }
+  if (of_resource) co_return answer_review(request, *url, *user, *path, *audited);
+  auto allowed = authorize(*user, asked, *audited);
   if (!allowed) co_return std::move(allowed).error();
   if (url->path == "/healthz" || url->path == "/livez" || url->path == "/readyz") {
     if (!is_reading(request.method)) co_return method_not_allowed();
@@ -230,6 +199,17 @@ io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool
   if (!found) co_return text_response(404, "404 page not found\n");
   if (!is_reading(request.method)) co_return method_not_allowed();
   co_return found;
+}
+
+ApiResult<void> ApiHandler::authorize(const User& user, const Attributes& asked,
+                                      AuditedRequest& audited) const {
+  auto allowed = authorizer_.authorize(user, asked);
+  if (!allowed) {
+    audited.decided(std::nullopt);
+  } else if (audited.wants_reason()) {
+    audited.decided(authorizer_.reason(user, asked));
+  }
+  return allowed;
 }
 
 // A server whose store does not answer is alive, but nothing should be sent to it (spec 1.6).
@@ -305,23 +285,19 @@ ApiResult<ResourceCall> ApiHandler::route(const io::HttpRequest& request, const 
                       .path = std::move(path),
                       .request = &request,
                       .url = &url,
-                      .user = nullptr};
+                      .user = nullptr,
+                      .audited = nullptr};
 }
 
 // It waits for nothing, which is why it is not counted among the requests in progress.
 ApiHandler::Answer ApiHandler::answer_review(const io::HttpRequest& request, const io::Url& url,
-                                             const User& user, const ApiPath& path) const {
+                                             const User& user, const ApiPath& path,
+                                             AuditedRequest& audited) const {
   const ReviewKind* kind = find_review(path.group, path.version, path.resource);
   if (kind == nullptr || !path.name.empty() || kind->info.namespaced == path.ns.empty())
     return path_not_found();
   if (request.method != "POST") return method_not_allowed();
-  FAIRLEAD_CHECK(authorizer_.authorize(user, {.verb = "create",
-                                              .path = {},
-                                              .group = path.group,
-                                              .resource = path.resource,
-                                              .subresource = {},
-                                              .ns = path.ns,
-                                              .name = {}}));
+  FAIRLEAD_CHECK(authorize(user, attributes_of(request, url, path), audited));
   FAIRLEAD_TRY(
       answer,
       reviews_.answer(*kind, {.ns = path.ns, .request = &request, .url = &url, .user = &user}));
@@ -330,12 +306,13 @@ ApiHandler::Answer ApiHandler::answer_review(const io::HttpRequest& request, con
 
 io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* exchange,
                                                          const io::Url* url, const User* user,
-                                                         ApiPath path) {
+                                                         ApiPath path, AuditedRequest* audited) {
   auto call = route(exchange->request(), *url, std::move(path));
   if (!call) co_return std::move(call).error();
-  auto allowed = authorizer_.authorize(*user, attributes_of(*call));
+  auto allowed = authorize(*user, attributes_of(exchange->request(), *url, call->path), *audited);
   if (!allowed) co_return std::move(allowed).error();
   call->user = user;
+  call->audited = audited;
   if (call->verb == Verb::Watch) {
     auto watched = co_await resources_.watch(*std::move(call), exchange);
     if (!watched) co_return std::move(watched).error();

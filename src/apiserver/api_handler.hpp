@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "apiserver/audit.hpp"
 #include "apiserver/auth.hpp"
 #include "apiserver/authorizer.hpp"
 #include "apiserver/discovery.hpp"
@@ -20,9 +21,10 @@ namespace fairlead::apiserver {
 
 class ApiHandler {
  public:
-  // All must outlive the handler.
+  // All must outlive the handler; without `audit` nothing is written down.
   ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
-             const ServiceAccountTokens& tokens, const Authorizer& authorizer);
+             const ServiceAccountTokens& tokens, const Authorizer& authorizer,
+             Audit* audit = nullptr);
 
   // `trusted`: the listener is plain HTTP on loopback, whose peers without credentials are
   // administrators.
@@ -31,11 +33,14 @@ class ApiHandler {
  private:
   // nullopt: the answer was streamed.
   using Answer = ApiResult<std::optional<io::HttpResponse>>;
-  io::Task<Answer> answer(io::HttpExchange* exchange, bool trusted, const io::Url* url);
+  io::Task<Answer> answer(io::HttpExchange* exchange, bool trusted, const io::Url* url,
+                          AuditedRequest* audited);
   io::Task<Answer> answer_resource(io::HttpExchange* exchange, const io::Url* url, const User* user,
-                                   ApiPath path);
+                                   ApiPath path, AuditedRequest* audited);
   Answer answer_review(const io::HttpRequest& request, const io::Url& url, const User& user,
-                       const ApiPath& path) const;
+                       const ApiPath& path, AuditedRequest& audited) const;
+  ApiResult<void> authorize(const User& user, const Attributes& asked,
+                            AuditedRequest& audited) const;
   io::Task<io::HttpResponse> answer_health(std::string path, bool verbose);
   std::optional<io::HttpResponse> answer_static(const io::HttpRequest& request,
                                                 const io::Url& url) const;
@@ -45,6 +50,7 @@ class ApiHandler {
                                 ApiPath path) const;
 
   Registry& registry_;
+  Audit* audit_;
   const Authenticator& authenticator_;
   const Authorizer& authorizer_;
   const RbacGuard guard_;

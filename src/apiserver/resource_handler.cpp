@@ -2,6 +2,7 @@
 
 #include <boost/json/serialize.hpp>
 
+#include "apiserver/audit.hpp"
 #include "apiserver/body.hpp"
 #include "apiserver/field_owners.hpp"
 #include "apiserver/patch.hpp"
@@ -277,6 +278,8 @@ ApiResult<WriteRequest> ResourceHandler::write_request(const ResourceCall& call,
 io::HttpResponse ResourceHandler::written_response(const ResourceCall& call, const Written& written,
                                                    const View& view) const {
   Document document = written.object;
+  if (written.created && call.audited != nullptr)
+    call.audited->made(string_at(document, "metadata.name"));
   if (written.revision != 0) {
     ensure_object(document, "metadata")["resourceVersion"] = std::to_string(written.revision);
   }

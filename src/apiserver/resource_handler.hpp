@@ -21,6 +21,8 @@ std::string_view to_string(Verb verb);  // as in authorization and discovery
 // A warning for who reads the answer (RFC 7234, 5.5); kubectl prints it.
 io::HttpHeader warning_header(std::string_view text);
 
+class AuditedRequest;
+
 // One request on a resource. Lives in the exchange's coroutine.
 struct ResourceCall {
   Verb verb = Verb::Get;
@@ -29,6 +31,7 @@ struct ResourceCall {
   const io::HttpRequest* request = nullptr;
   const io::Url* url = nullptr;
   const User* user = nullptr;  // who asks
+  AuditedRequest* audited = nullptr;
 };
 
 class ResourceHandler {

@@ -45,16 +45,6 @@ array strings(const std::vector<std::string>& texts) {
   return out;
 }
 
-Document to_json(const User& user) {
-  Document out{{"username", user.name}};
-  if (!user.uid.empty()) out["uid"] = user.uid;
-  if (!user.groups.empty()) out["groups"] = strings(user.groups);
-  Document extra;
-  for (const auto& [key, values] : user.extra) extra[key] = strings(values);
-  if (!extra.empty()) out["extra"] = std::move(extra);
-  return out;
-}
-
 // ---- who may do what
 
 // The user a SubjectAccessReview asks about.
@@ -196,7 +186,7 @@ ApiResult<Document> Reviews::token_status(const Document& spec) const {
     // Why is the asker's to know; the token is in none of these texts.
     return Document{{"user", Document{}}, {"error", verified.error().message}};
   }
-  Document out{{"authenticated", true}, {"user", to_json(verified->user)}};
+  Document out{{"authenticated", true}, {"user", user_info(verified->user)}};
   if (!verified->audiences.empty()) out["audiences"] = strings(verified->audiences);
   return out;
 }
@@ -212,7 +202,7 @@ ApiResult<Reviews::Answer> Reviews::answer(const ReviewKind& kind, const Call& c
       status = token_status(spec);
       break;
     case Asks::Self:
-      status = Document{{"userInfo", to_json(*call.user)}};
+      status = Document{{"userInfo", user_info(*call.user)}};
       review.erase("spec");
       break;
     case Asks::SelfRules:

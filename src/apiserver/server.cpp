@@ -32,6 +32,7 @@ class Server final : public ApiServer {
     TokenKeys token_keys;
     TokenTerms token_terms;
     Anonymous anonymous;
+    std::optional<Audit> audit;
     AuthorizationMode authorization;
     std::optional<SocketAddress> advertise;
     std::vector<IpPrefix> service_cidrs;
@@ -51,7 +52,9 @@ class Server final : public ApiServer {
         authenticator_(std::move(tokens), &account_tokens_, parts.anonymous),
         rbac_(registry_),
         authorizer_(parts.authorization, rbac_),
-        handler_(registry_, *clock_, authenticator_, account_tokens_, authorizer_),
+        audit_(std::move(parts.audit)),
+        handler_(registry_, *clock_, authenticator_, account_tokens_, authorizer_,
+                 audit_ ? &*audit_ : nullptr),
         reaper_(registry_, *clock_, executor),
         account_keeper_(registry_, *clock_, executor),
         role_aggregator_(registry_, *clock_, executor),
@@ -168,6 +171,7 @@ class Server final : public ApiServer {
   Authenticator authenticator_;
   Rbac rbac_;
   Authorizer authorizer_;
+  std::optional<Audit> audit_;
   ApiHandler handler_;
   NamespaceReaper reaper_;
   ServiceAccountKeeper account_keeper_;
@@ -211,6 +215,14 @@ Result<void> check_config(const ApiServer::Config& config) {
 Result<Pki> open_pki(const ApiServer::Config& config) {
   return config.data_directory.empty() ? Pki::create_in_memory(*config.clock)
                                        : Pki::open(config.data_directory, *config.clock);
+}
+
+Result<std::optional<Audit>> open_audit(std::optional<ApiServer::Config::AuditConfig> config,
+                                        const Clock& clock) {
+  if (!config) return std::optional<Audit>();
+  auto log = AuditLog::open(std::move(config->log), clock);
+  if (!log) return log.error().with_context("audit log");
+  return std::optional<Audit>(std::in_place, std::move(config->policy), *std::move(log), clock);
 }
 
 struct Tls {
@@ -268,6 +280,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
   FAIRLEAD_TRY(token_keys, open_token_keys(config));
   FAIRLEAD_TRY(
       tls, open_tls(std::move(config.certificates), pki, std::move(config.names), *config.clock));
+  FAIRLEAD_TRY(audit, open_audit(std::move(config.audit), *config.clock));
   std::unique_ptr<Store> own_store;
   if (config.store == nullptr) {
     FAIRLEAD_TRY(opened, open_own_store(executor, config.data_directory));
@@ -282,6 +295,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
                                                        .token_keys = std::move(token_keys),
                                                        .token_terms = config.service_accounts.terms,
                                                        .anonymous = config.anonymous,
+                                                       .audit = std::move(audit),
                                                        .authorization = config.authorization,
                                                        .advertise = config.advertise,
                                                        .service_cidrs = config.kinds.service_cidrs,

@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+#include "apiserver/audit_log.hpp"
+#include "apiserver/audit_policy.hpp"
 #include "apiserver/auth.hpp"
 #include "apiserver/authorizer.hpp"
 #include "apiserver/kinds.hpp"
@@ -59,6 +61,11 @@ class ApiServer {
       std::string client_ca_pem;
     };
     Certificates certificates;
+    struct AuditConfig {
+      AuditPolicy policy;
+      AuditLog::Config log;
+    };
+    std::optional<AuditConfig> audit;  // absent = nothing is written down
     Anonymous anonymous = Anonymous::Health;
     AuthorizationMode authorization = AuthorizationMode::Rbac;
     Pki::Names names;  // further names and addresses of the server's certificate

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <boost/json/object.hpp>
 #include <map>
 #include <string>
 #include <string_view>
@@ -25,5 +26,8 @@ struct User {
   }
   bool operator==(const User&) const = default;
 };
+
+// As reviews and the audit log tell it: UserInfo of authentication.k8s.io/v1.
+boost::json::object user_info(const User& user);
 
 }  // namespace fairlead::apiserver

@@ -1,6 +1,7 @@
 #include "cli/security_flags.hpp"
 
 #include <CLI/CLI.hpp>
+#include <optional>
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
@@ -77,6 +78,42 @@ Result<ApiServer::Config::Certificates> certificates(const SecurityFlags& flags)
   return out;
 }
 
+Result<std::optional<ApiServer::Config::AuditConfig>> audit(const SecurityFlags& flags) {
+  using Config = ApiServer::Config::AuditConfig;
+  if (flags.audit_log.empty()) return std::optional<Config>();
+  Config out{.policy = {},
+             .log = {.path = flags.audit_log,
+                     .max_bytes = std::uint64_t{flags.audit_log_megabytes} * 1024 * 1024,
+                     .max_backups = flags.audit_log_backups}};
+  if (const auto opened = apiserver::AuditLog::open(out.log, Clock::real()); !opened)
+    return flag_error("audit-log-path", opened.error());
+  if (flags.audit_policy_file.empty()) return std::optional(std::move(out));
+  FAIRLEAD_TRY(text, read_checked("audit-policy-file", flags.audit_policy_file,
+                                  apiserver::AuditPolicy::parse));
+  FAIRLEAD_TRY(parsed, apiserver::AuditPolicy::parse(text));
+  for (const std::string& warning : parsed.warnings)
+    log::warning("The audit policy asks for more than is done",
+                 {{"file", flags.audit_policy_file}, {"what", warning}});
+  out.policy = std::move(parsed.policy);
+  return std::optional(std::move(out));
+}
+
+void describe_audit(CLI::App& app, SecurityFlags& flags) {
+  auto* path = app.add_option("--audit-log-path", flags.audit_log,
+                              "file that every request is written to, one event of "
+                              "audit.k8s.io/v1 a line; - is standard output");
+  app.add_option("--audit-policy-file", flags.audit_policy_file,
+                 "Policy of audit.k8s.io/v1: which requests are written, and at which stages "
+                 "(default: all, without RequestReceived)")
+      ->needs(path);
+  app.add_option("--audit-log-maxsize", flags.audit_log_megabytes,
+                 "megabytes after which the file is renamed and a new one begun; 0 is no limit")
+      ->capture_default_str();
+  app.add_option("--audit-log-maxbackup", flags.audit_log_backups,
+                 "renamed files that are kept; 0 keeps all")
+      ->capture_default_str();
+}
+
 void describe_service_accounts(CLI::App& app, SecurityFlags& flags) {
   app.add_option("--service-account-signing-key-file", flags.signing_key_file,
                  "PEM file: the EC (P-256) or RSA key that signs tokens of ServiceAccounts "
@@ -124,12 +161,15 @@ void describe(CLI::App& app, SecurityFlags& flags) {
       ->check(CLI::IsMember({"RBAC", "AlwaysAllow"}))
       ->capture_default_str();
   describe_service_accounts(app, flags);
+  describe_audit(app, flags);
 }
 
 Result<void> apply(const SecurityFlags& flags, ApiServer::Config& config) {
   FAIRLEAD_TRY(tokens, read_tokens(flags.token_file));
   FAIRLEAD_TRY(accounts, service_accounts(flags));
   FAIRLEAD_TRY(shown, certificates(flags));
+  FAIRLEAD_TRY(audited, audit(flags));
+  config.audit = std::move(audited);
   config.tokens = std::move(tokens);
   config.service_accounts = std::move(accounts);
   config.certificates = std::move(shown);

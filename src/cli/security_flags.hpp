@@ -1,7 +1,9 @@
 // The API server's flags about who is trusted and who is believed: certificates, tokens, keys,
-// anonymity and authorization. Errors name the flag, the file and what is wrong with it.
+// anonymity, authorization and the audit log. Errors name the flag, the file and what is wrong with
+// it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +26,8 @@ struct SecurityFlags {
   std::string longest_token = "0s";
   bool anonymous = false;
   std::string authorization_mode = "RBAC";
+  std::string audit_log, audit_policy_file;
+  std::uint32_t audit_log_megabytes = 100, audit_log_backups = 0;
 };
 
 // `flags` must outlive the parsing of `app`.

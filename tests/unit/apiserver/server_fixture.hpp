@@ -41,6 +41,7 @@ class ServerTest : public testing::Test {
     ApiServer::Config config;
     config.store = store_.get();
     config.data_directory = std::move(data_directory);
+    config.audit = audit_;
     config.kinds.service_cidrs = {*IpPrefix::parse("10.96.0.0/16")};
     config.tokens = {
         {.token = "alices-token", .user = {.name = "alice", .groups = {"system:authenticated"}}}};
@@ -142,6 +143,7 @@ class ServerTest : public testing::Test {
   }
 
   io::asio::io_context loop_;
+  std::optional<ApiServer::Config::AuditConfig> audit_;
   std::unique_ptr<Store> store_;  // of the test's own, if it sets one before start()
   std::unique_ptr<ApiServer> server_;
   std::unique_ptr<io::HttpClient> client_;

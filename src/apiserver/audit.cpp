@@ -1,0 +1,132 @@
+#include "apiserver/audit.hpp"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "apiserver/metadata.hpp"
+
+namespace fairlead::apiserver {
+namespace {
+
+// What a program says of itself is its own to choose; it need not fill the disk.
+constexpr std::size_t kLongestAgent = 1024;
+
+Document object_ref(const Attributes& asked, const std::string& version) {
+  Document out;
+  const auto add = [&out](std::string_view member, const std::string& text) {
+    if (!text.empty()) out[member] = text;
+  };
+  add("resource", asked.resource);
+  add("namespace", asked.ns);
+  add("name", asked.name);
+  add("apiGroup", asked.group);
+  add("apiVersion", version);
+  add("subresource", asked.subresource);
+  return out;
+}
+
+Document response_status(unsigned code, const std::optional<StatusError>& error) {
+  Document out{{"metadata", Document()}};
+  if (error) {
+    out["status"] = "Failure";
+    out["message"] = error->message;
+    out["reason"] = error->reason;
+  }
+  out["code"] = code;
+  return out;
+}
+
+}  // namespace
+
+// URLs and headers are any bytes; a line of JSON that is not UTF-8 could not be read.
+void Audit::write(const Document& event) {
+  std::string line = boost::json::serialize(event);
+  if (!simdjson::validate_utf8(line)) {
+    std::ranges::replace_if(
+        line, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }, '?');
+  }
+  log_.write(std::move(line));
+}
+
+AuditedRequest::AuditedRequest(Audit* audit, const io::HttpExchange& exchange)
+    : audit_(audit),
+      exchange_(exchange),
+      id_(new_uid()),
+      received_(audit == nullptr ? WallTime() : audit->now()) {}
+
+void AuditedRequest::asks(Attributes asked, std::string version) {
+  asked_ = std::move(asked);
+  version_ = std::move(version);
+}
+
+void AuditedRequest::asked_by(const User& user) {
+  if (audit_ == nullptr) return;
+  user_ = user;
+  stages_ = audit_->stages(user, asked_);
+  if (stages_.received) audit_->write(event("RequestReceived"));
+}
+
+void AuditedRequest::acts_as(const User& user) {
+  if (audit_ != nullptr) acting_ = user;
+}
+
+void AuditedRequest::decided(std::optional<std::string> reason) {
+  allowed_ = reason.has_value();
+  reason_ = std::move(reason).value_or("");
+}
+
+void AuditedRequest::made(std::string_view name) {
+  if (asked_.name.empty()) asked_.name = name;
+}
+
+void AuditedRequest::started(unsigned code) {
+  code_ = code;
+  if (audit_ != nullptr && stages_.started) audit_->write(event("ResponseStarted"));
+}
+
+void AuditedRequest::fails(const StatusError& error) {
+  code_ = error.code;
+  if (audit_ != nullptr) error_ = error;
+}
+
+void AuditedRequest::complete() {
+  if (audit_ == nullptr || std::exchange(completed_, true)) return;
+  // Who was not let in is nobody; that somebody tried is worth a line all the same.
+  if (!user_) stages_ = audit_->stages(User(), asked_);
+  if (stages_.complete) audit_->write(event("ResponseComplete"));
+}
+
+Document AuditedRequest::event(std::string_view stage) const {
+  const io::HttpRequest& request = exchange_.request();
+  Document out{{"kind", "Event"},
+               {"apiVersion", "audit.k8s.io/v1"},
+               {"level", "Metadata"},
+               {"auditID", id_},
+               {"stage", text_value(stage)},
+               {"requestURI", request.target},
+               {"verb", asked_.verb},
+               {"user", user_ ? user_info(*user_) : Document()}};
+  if (acting_) out["impersonatedUser"] = user_info(*acting_);
+  out["sourceIPs"] = boost::json::array{exchange_.peer().address.address.to_string()};
+  if (const auto agent = io::find_header(request.headers, "User-Agent"))
+    out["userAgent"] = text_value(agent->substr(0, kLongestAgent));
+  if (asked_.path.empty()) out["objectRef"] = object_ref(asked_, version_);
+  if (code_ != 0) out["responseStatus"] = response_status(code_, error_);
+  out["requestReceivedTimestamp"] = format_rfc3339(received_, 6);
+  out["stageTimestamp"] = format_rfc3339(audit_->now(), 6);
+  if (!allowed_) return out;
+  out["annotations"] = Document{{"authorization.k8s.io/decision", *allowed_ ? "allow" : "forbid"},
+                                {"authorization.k8s.io/reason", reason_}};
+  return out;
+}
+
+io::Task<Result<void>> AuditedExchange::start_stream(unsigned status, io::HttpHeaders headers) {
+  headers.push_back({"Audit-Id", audited_.id()});
+  audited_.started(status);
+  co_return co_await inner_.start_stream(status, std::move(headers));
+}
+
+}  // namespace fairlead::apiserver
