@@ -74,7 +74,8 @@ Result<std::vector<TokenEntry>> parse_token_file(std::string_view text) {
 
 ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, const io::Peer& peer,
                                             bool trusted) const {
-  if (peer.certificate && !peer.certificate->common_name.empty()) {
+  const bool late = peer.certificate && peer.certificate->valid_until < clock_.wall();
+  if (peer.certificate && !late && !peer.certificate->common_name.empty()) {
     User user{.name = peer.certificate->common_name,
               .uid = {},
               .groups = peer.certificate->organizations};
@@ -91,6 +92,11 @@ ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, cons
   }
   if (!text.empty())
     return unauthorized();  // a scheme we do not know is no licence to go on as nobody
+  if (late || !peer.refused_certificate.empty()) {
+    log::verbose(3, "A client certificate was refused",
+                 {{"err", late ? "it has expired" : peer.refused_certificate}});
+    return unauthorized();
+  }
   if (trusted) {
     return User{.name = "system:unsecured",
                 .uid = {},

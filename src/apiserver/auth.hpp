@@ -32,11 +32,13 @@ class Authenticator {
   // Without `accounts`, tokens of ServiceAccounts are not known; they must outlive this.
   explicit Authenticator(std::vector<TokenEntry> tokens,
                          const ServiceAccountTokens* accounts = nullptr,
-                         Anonymous anonymous = Anonymous::Health)
-      : tokens_(std::move(tokens)), accounts_(accounts), anonymous_(anonymous) {}
+                         Anonymous anonymous = Anonymous::Health,
+                         const Clock& clock = Clock::real())
+      : tokens_(std::move(tokens)), accounts_(accounts), anonymous_(anonymous), clock_(clock) {}
 
   // Client certificate first, then bearer token. Without either: the administrator on a `trusted`
-  // listener (plain HTTP on loopback), else system:anonymous. A wrong token is 401 everywhere.
+  // listener (plain HTTP on loopback), else system:anonymous. A wrong token is 401 everywhere,
+  // and so is a certificate that is not or no longer good beside no token.
   ApiResult<User> authenticate(const io::HttpRequest& request, const io::Peer& peer,
                                bool trusted) const;
   // Whose token it is, if it is meant for one of these audiences; none = for this server. Errors
@@ -50,6 +52,7 @@ class Authenticator {
   std::vector<TokenEntry> tokens_;
   const ServiceAccountTokens* accounts_;
   Anonymous anonymous_;
+  const Clock& clock_;
 };
 
 }  // namespace fairlead::apiserver

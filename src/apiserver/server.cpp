@@ -49,7 +49,7 @@ class Server final : public ApiServer {
         registry_(executor, *store_, std::move(strategies)),
         account_tokens_(registry_, *clock_, std::move(parts.token_keys.signing),
                         std::move(parts.token_keys.further), std::move(parts.token_terms)),
-        authenticator_(std::move(tokens), &account_tokens_, parts.anonymous),
+        authenticator_(std::move(tokens), &account_tokens_, parts.anonymous, *clock_),
         rbac_(registry_),
         authorizer_(parts.authorization, rbac_),
         audit_(std::move(parts.audit)),

@@ -11,6 +11,10 @@
 #include <array>
 #include <boost/asio/ssl/stream.hpp>
 #include <cerrno>
+#include <chrono>
+#include <ctime>
+#include <memory>
+#include <string>
 #include <utility>
 
 #include "io/socket.hpp"
@@ -124,8 +128,13 @@ std::string name_entry_text(X509_NAME_ENTRY* entry) {
   return text;
 }
 
+using CertificateOwner = std::unique_ptr<X509, decltype(&X509_free)>;
+
 Peer::Certificate subject_of(const X509* certificate) {
   Peer::Certificate out;
+  std::tm end{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1)
+    out.valid_until = std::chrono::system_clock::from_time_t(::timegm(&end));
   const X509_NAME* subject = X509_get_subject_name(certificate);
   for (int i = 0; i < X509_NAME_entry_count(subject); ++i) {
     X509_NAME_ENTRY* entry = X509_NAME_get_entry(subject, i);
@@ -205,12 +214,21 @@ class SocketStream final : public ByteStream {
   std::optional<Peer::Certificate> peer_certificate() const override {
     if constexpr (std::is_same_v<Stream, TlsSocket>) {
       auto* ssl = const_cast<TlsSocket&>(stream_).native_handle();
-      const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(ssl),
-                                                                    &X509_free);
+      const CertificateOwner certificate(SSL_get1_peer_certificate(ssl), &X509_free);
       if (certificate && SSL_get_verify_result(ssl) == X509_V_OK)
         return subject_of(certificate.get());
     }
     return std::nullopt;
+  }
+
+  std::string refused_certificate() const override {
+    if constexpr (std::is_same_v<Stream, TlsSocket>) {
+      auto* ssl = const_cast<TlsSocket&>(stream_).native_handle();
+      const CertificateOwner certificate(SSL_get1_peer_certificate(ssl), &X509_free);
+      const auto verdict = SSL_get_verify_result(ssl);
+      if (certificate && verdict != X509_V_OK) return X509_verify_cert_error_string(verdict);
+    }
+    return {};
   }
 
   Task<Result<void>> handshake(asio::ssl::stream_base::handshake_type type, Deadline deadline) {

@@ -42,8 +42,10 @@ class ByteStream {
   virtual Task<void> finish(Deadline deadline) = 0;
   // False when the peer has closed or sent something nobody asked for: not fit for another request.
   virtual bool quiet() = 0;
-  // TLS server side: the client certificate's subject, if one was presented (and so verified).
+  // TLS server side: the client certificate's subject, if one was presented and verified; and why
+  // it did not, "" otherwise.
   virtual std::optional<Peer::Certificate> peer_certificate() const = 0;
+  virtual std::string refused_certificate() const = 0;
 };
 
 std::unique_ptr<ByteStream> make_plain_stream(asio::ip::tcp::socket socket);

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/ip.hpp"
 #include "io/fd.hpp"
@@ -61,12 +62,15 @@ Result<std::string> percent_decode(std::string_view text);
 // Who is at the other end of a server connection.
 struct Peer {
   SocketAddress address;
-  // Subject of the verified client certificate, if one was presented.
+  // Subject of the client certificate, if one was presented that verified when the connection
+  // began.
   struct Certificate {
     std::string common_name;
     std::vector<std::string> organizations;
+    WallTime valid_until = WallTime::max();  // connections may last longer
   };
   std::optional<Certificate> certificate;
+  std::string refused_certificate = {};  // why one that was presented did not verify
 };
 
 // One request being answered. Lives in the connection's coroutine; never kept after the handler

@@ -139,9 +139,11 @@ class Server final : public HttpServer {
     } else {
       stream = make_plain_stream(std::move(socket));
     }
-    auto certificate = stream->peer_certificate();
+    Peer peer{.address = from,
+              .certificate = stream->peer_certificate(),
+              .refused_certificate = stream->refused_certificate()};
     HttpConnection connection({.stream = std::move(stream),
-                               .peer = {.address = from, .certificate = std::move(certificate)},
+                               .peer = std::move(peer),
                                .limits = &config_.limits,
                                .handler = &config_.handler});
     co_await connection.run();

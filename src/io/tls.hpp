@@ -22,8 +22,8 @@ struct KeyPair {
 };
 
 // A server's side: its key pair, and the CA that client certificates must chain to (absent: none
-// are asked for). Client certificates are requested but optional; a presented one that does not
-// verify fails the handshake.
+// are asked for). Client certificates are requested but optional. One that does not verify leaves
+// the peer without a certificate and with the reason (Peer), so that it can be told over HTTP.
 class TlsServer {
  public:
   static Result<TlsServer> create(const KeyPair& identity,

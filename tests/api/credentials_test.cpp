@@ -91,6 +91,21 @@ TEST_P(CredentialsTest, CertificatesOfTheOperatorsOwnAreShownAndAccepted) {
                                        folder_.write("jane.key", client.private_key_pem));
   const io::Output created = with_config(jane, {"create", "configmap", "made"});
   EXPECT_TRUE(created.status.ok()) << created.err;
+
+  const auto stranger = io::make_ca("stranger", Clock::real(), 24h);
+  ASSERT_TRUE(stranger);
+  company_ = *stranger;
+  const io::KeyPair unknown = issue({.common_name = "jane",
+                                     .organizations = {"system:masters"},
+                                     .dns_names = {},
+                                     .ip_addresses = {},
+                                     .client = true});
+  const io::Output refusal =
+      with_config(fmt::format("{{client-certificate: {}, client-key: {}}}",
+                              folder_.write("unknown.pem", unknown.certificate_pem),
+                              folder_.write("unknown.key", unknown.private_key_pem)),
+                  {"get", "--raw", "/readyz"});
+  EXPECT_THAT(refusal.err, HasSubstr("Unauthorized"));
 }
 
 TEST_P(CredentialsTest, WithoutCredentialsOnlyHealthIsTold) {

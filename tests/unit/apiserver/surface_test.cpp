@@ -198,7 +198,17 @@ TEST(Authenticator, TriesCertificateThenTokenThenNobody) {
   }
   for (const char* target : {"/", "/version", "/healthz/x", "/api?x=/healthz"})
     EXPECT_EQ(authenticator.authenticate({.target = target}, nobody, false).error().code, 401U);
-  const Authenticator open({}, nullptr, Anonymous::Everywhere);
+  FakeClock clock;
+  const Authenticator open({{.token = "secret", .user = {.name = "bob"}}}, nullptr,
+                           Anonymous::Everywhere, clock);
+  const io::Peer refused{.refused_certificate = "certificate has expired"};
+  EXPECT_EQ(open.authenticate({.target = "/healthz"}, refused, false).error().code, 401U);
+  EXPECT_EQ(open.authenticate(with_token, refused, false)->name, "bob");
+  io::Peer for_a_minute = alice;
+  for_a_minute.certificate->valid_until = clock.wall() + 1min;
+  EXPECT_EQ(open.authenticate({}, for_a_minute, false)->name, "alice");
+  clock.advance(2min);
+  EXPECT_EQ(open.authenticate({}, for_a_minute, false).error().code, 401U);
   EXPECT_EQ(open.authenticate({}, nobody, false)->name, "system:anonymous");
   EXPECT_TRUE(authenticator.authenticate({}, nobody, true)->in_group(kMasters));
 }
