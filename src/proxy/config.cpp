@@ -133,6 +133,8 @@ std::vector<std::string> validate(const Config& c) {
   }
   out.expect(c.userspace.way_in == "rules" || c.userspace.way_in == "addresses", "userspace.wayIn",
              quoted(c.userspace.way_in), "must be rules or addresses");
+  out.expect(!c.userspace.transparent || c.userspace.way_in == "rules", "userspace.transparent",
+             "true", "needs userspace.wayIn rules: answers are brought back by a rule");
   out.expect(std::ranges::find(kChoices, c.userspace.choice) != std::end(kChoices),
              "userspace.choice", quoted(c.userspace.choice),
              "must be roundRobin, leastConnections or randomOfTwo");

@@ -66,6 +66,7 @@ struct NftablesSection {
 // Ours: kube-proxy's mode of that name had none.
 struct UserspaceSection {
   std::string way_in = "rules";                           // or addresses
+  bool transparent = false;                               // keep clients' addresses
   std::string choice = "roundRobin";                      // or leastConnections, randomOfTwo
   std::int32_t max_connections = 0;                       // 0 = what the limit of open files allows
   std::int32_t max_flows = 0;                             // of UDP; 0 = half of the open files
@@ -187,6 +188,7 @@ void for_each_field(C& c, Visitor& v) {
   v.field("showHiddenMetricsForVersion", c.show_hidden_metrics_for_version);
   v.section("userspace", [&] {
     v.field("wayIn", c.userspace.way_in);
+    v.field("transparent", c.userspace.transparent);
     v.field("choice", c.userspace.choice);
     v.field("maxConnections", c.userspace.max_connections);
     v.field("maxFlows", c.userspace.max_flows);

@@ -363,6 +363,10 @@ std::vector<Flag> config_flags() {
        .help =
            "mode userspace: rules (default; nftables redirects), or addresses (the node has the "
            "services' addresses, no packet filter is needed)"},
+      {.name = "userspace-transparent",
+       .set = FAIRLEAD_FIELD(userspace.transparent),
+       .help = "mode userspace: endpoints see the client's address where no masquerading is due",
+       .boolean = true},
       {.name = "userspace-choice",
        .set = FAIRLEAD_FIELD(userspace.choice),
        .help = "mode userspace: roundRobin (default), leastConnections or randomOfTwo"},

@@ -6,6 +6,7 @@
 #include "proxy/modes/ipvs/ipvs_mode.hpp"
 #include "proxy/modes/nftables/netlink_kernel.hpp"
 #include "proxy/modes/userspace/address_entrance.hpp"
+#include "proxy/modes/userspace/answer_routes.hpp"
 #include "proxy/modes/userspace/entry_rules.hpp"
 
 namespace fairlead::proxy {
@@ -50,6 +51,12 @@ Leftovers remove_leftovers(std::string_view mode, std::string_view variant) {
       note("", removed.error());
     } else if (*removed) {
       out.removed.push_back(fmt::format("device {}", userspace::kDevice));
+    }
+    const auto routes = userspace::remove_answer_routes();
+    if (!routes) {
+      note("", routes.error());
+    } else if (*routes) {
+      out.removed.push_back(fmt::format("routing table {}", userspace::kAnswerTable));
     }
   }
   const auto was_there = ipvs::remove_leftovers(mode == "ipvs");

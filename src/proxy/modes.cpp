@@ -38,6 +38,7 @@ userspace::Config userspace_config(const Config& config) {
                     : choice == "randomOfTwo"    ? userspace::Choice::RandomOfTwo
                                                  : userspace::Choice::RoundRobin,
           .udp_idle = std::chrono::ceil<std::chrono::milliseconds>(config.userspace.udp_timeout),
+          .transparent = config.userspace.transparent,
           .most_connections = static_cast<std::size_t>(config.userspace.max_connections),
           .most_flows = static_cast<std::size_t>(config.userspace.max_flows),
           .drain = std::chrono::ceil<std::chrono::milliseconds>(config.userspace.drain_timeout)};

@@ -55,6 +55,7 @@ Result<std::unique_ptr<plan::Mode>> new_mode(const proxy::Config& config, std::s
   if (name.starts_with("userspace")) {
     return userspace::create(
         {.way_in = name.ends_with("addresses") ? userspace::WayIn::Places : userspace::WayIn::Rules,
+         .transparent = name.ends_with("transparent"),
          .drain = std::chrono::milliseconds(0)});
   }
   if (!name.starts_with("iptables-")) return proxy::make_mode(config);

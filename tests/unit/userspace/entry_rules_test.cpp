@@ -115,6 +115,12 @@ TEST(EntryTable, TheDetectorDecidesWhoTakesTheShortCut) {
                               "    meta l4proto tcp redirect to :100-107\n"));
 }
 
+TEST(EntryTable, AnswersToClientsThatSocketsSpeakAsAreMarkedIfAskedFor) {
+  EXPECT_THAT(table_text(IpFamily::V4, {}, {}, true),
+              HasSubstr("socket transparent 1 meta mark set meta mark or 0x2000"));
+  EXPECT_THAT(table_text(IpFamily::V4, {}, {}, false), Not(HasSubstr("socket")));
+}
+
 TEST(EntryTable, NodePortsAnswerWhereTheyShall) {
   plan::NodePlan node;
   EXPECT_THAT(table_text(IpFamily::V6, node, {}),

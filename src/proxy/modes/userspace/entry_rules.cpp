@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "proxy/modes/userspace/answer_routes.hpp"
+
 namespace fairlead::userspace {
 namespace {
 
@@ -195,7 +197,8 @@ std::vector<Element> elements_of(const plan::ServicePlan& plan, const Ports& por
   return out;
 }
 
-std::string table_text(IpFamily family, const plan::NodePlan& node, TcpPorts ports) {
+std::string table_text(IpFamily family, const plan::NodePlan& node, TcpPorts ports,
+                       bool transparent) {
   const std::string_view ip = nft_family(family);
   const std::string place = fmt::format("{} daddr . meta l4proto . th dport", ip);
   const bool no_node_ports = node.node_port_addresses && node.node_port_addresses->empty();
@@ -235,6 +238,13 @@ std::string table_text(IpFamily family, const plan::NodePlan& node, TcpPorts por
         {.name = fmt::format("turn-away-{}", hook),
          .rules = {fmt::format("type filter hook {} priority -5; policy accept;", hook),
                    "ct state new jump turn-away"}});
+  }
+
+  if (transparent) {
+    chains.push_back({.name = "answers",
+                      .rules = {"type filter hook prerouting priority mangle; policy accept;",
+                                fmt::format("socket transparent 1 meta mark set meta mark or {:#x}",
+                                            kAnswerMark)}});
   }
 
   std::string out = fmt::format("table {} {}\ndelete table {} {}\ntable {} {} {{\n{}", ip, kTable,

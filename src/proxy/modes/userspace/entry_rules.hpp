@@ -42,7 +42,8 @@ class Ports {
 std::vector<Element> elements_of(const plan::ServicePlan& plan, const Ports& ports);
 
 // The table without elements, as one transaction that replaces a former one.
-std::string table_text(IpFamily family, const plan::NodePlan& node, TcpPorts ports);
+std::string table_text(IpFamily family, const plan::NodePlan& node, TcpPorts ports,
+                       bool transparent = false);
 
 // "add element ..." and "delete element ..." lines; deletions come first.
 std::string change_text(IpFamily family, const std::set<Element>& gone,

@@ -224,6 +224,13 @@ Result<void> Forwarder::open_redirected(const std::vector<plan::ServiceChange>& 
 // ---- The way in without rules: sockets at each place
 
 void Forwarder::set_nodes(const std::map<IpFamily, plan::NodePlan>& nodes) {
+  if (config_.keep_sources) {
+    SourcePolicies sources;
+    for (const auto& [family, node] : nodes) {
+      sources.emplace(family, std::make_shared<const SourcePolicy>(node));
+    }
+    on_all_loops([&sources](Loop& loop, std::size_t) { loop.set_sources(sources); });
+  }
   if (config_.way_in != WayIn::Places) return;
   nodes_ = nodes;
   Localities localities;

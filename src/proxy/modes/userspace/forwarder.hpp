@@ -42,6 +42,7 @@ struct ForwarderConfig {
   std::size_t most_connections = 0;  // above it new ones are refused; 0 = what descriptors allow
   std::size_t most_flows = 0;        // of UDP; as above, and at most half of the descriptors
   std::chrono::milliseconds udp_idle{250};
+  bool keep_sources = false;  // where the plan does, and answers pass here; of WayIn::Rules
   std::vector<IpFamily> families;
 };
 
@@ -65,7 +66,8 @@ class Forwarder {
   Forwarder(const Forwarder&) = delete;
   Forwarder& operator=(const Forwarder&) = delete;
 
-  // For WayIn::Places, before apply(). What is there already changes only with its service.
+  // Before apply(). For WayIn::Places and where sources are kept. What is there already changes
+  // only with its service.
   void set_nodes(const std::map<IpFamily, plan::NodePlan>& nodes);
   // Changes, as of plan::diff. An error leaves the services named before it changed.
   Result<void> apply(const std::vector<plan::ServiceChange>& changes);

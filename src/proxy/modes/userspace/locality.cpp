@@ -73,8 +73,11 @@ std::string interface_to(const IpAddress& address) {
 }
 
 bool Locality::is_local(const IpAddress& client) const {
-  if (detector_.source_prefix && detector_.source_prefix->contains(client)) return true;
-  if (is_own_address(client)) return true;
+  return is_pod(client) || is_own_address(client);
+}
+
+bool Locality::is_pod(const IpAddress& client) const {
+  if (detector_.source_prefix) return detector_.source_prefix->contains(client);
   if (detector_.interface_name.empty() && detector_.interface_prefix.empty()) return false;
   const std::string interface = interface_to(client);
   if (interface.empty()) return false;

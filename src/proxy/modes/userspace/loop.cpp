@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "io/sockaddr.hpp"
@@ -183,7 +184,13 @@ void Loop::take(io::UniqueFd client, const TcpEntry& entry, const SocketAddress&
                          .client_address = peer,
                          .destination = *destination,
                          .service = route->service,
-                         .pool = *pool});
+                         .pool = *pool,
+                         .keep_source = keeps_source(route->source, peer.address)});
+}
+
+bool Loop::keeps_source(const SourceRule& rule, const IpAddress& client) const {
+  const auto policy = sources_.find(client.family());
+  return policy != sources_.end() && policy->second->keeps(rule, client);
 }
 
 void Loop::forget_routes(const plan::ServicePlan& plan) {
@@ -203,8 +210,9 @@ void Loop::set_routes(const std::shared_ptr<Service>& service) {
   for (const plan::Frontend& frontend : plan->frontends) {
     ++own_addresses_[frontend.address];
     if (plan->key.service_port.protocol != Protocol::Tcp) continue;
-    routes_.insert_or_assign({.address = frontend.address, .port = frontend.port},
-                             Route{.service = service, .way = way_of(frontend)});
+    routes_.insert_or_assign(
+        {.address = frontend.address, .port = frontend.port},
+        Route{.service = service, .way = way_of(frontend), .source = source_rule(frontend)});
   }
 }
 
@@ -219,8 +227,18 @@ void Loop::open_udp(const UdpEntry& entry, const Way& way, io::UniqueFd socket,
     if (everywhere && (local.is_loopback() || own_addresses_.contains(local))) return std::nullopt;
     return pool_for(way, client);
   };
+  // A redirected datagram does not tell by which frontend it came: the address is kept where all
+  // that lead to this socket keep it.
+  auto keeps = [this, service, pool = entry.pool](const IpAddress& client) {
+    if (sources_.empty()) return false;
+    return std::ranges::all_of(service->plan()->frontends, [&](const plan::Frontend& frontend) {
+      const bool leads_here =
+          pool_of(frontend) == pool || (pool == PoolKind::Cluster && frontend.short_circuit);
+      return !leads_here || keeps_source(source_rule(frontend), client);
+    });
+  };
   auto listener = std::make_unique<UdpListener>(context, std::move(socket), std::move(service),
-                                                std::move(choose));
+                                                std::move(choose), std::move(keeps));
   if (begun_ && !listener->start()) return;
   udp_[entry].push_back(std::move(listener));
 }

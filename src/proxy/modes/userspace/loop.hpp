@@ -17,12 +17,15 @@
 #include "proxy/modes/userspace/places.hpp"
 #include "proxy/modes/userspace/relay.hpp"
 #include "proxy/modes/userspace/sockets.hpp"
+#include "proxy/modes/userspace/source.hpp"
 #include "proxy/modes/userspace/udp_listener.hpp"
 
 namespace fairlead::userspace {
 
 // Of each family; empty where rules have told already.
 using Localities = std::map<IpFamily, std::shared_ptr<const Locality>>;
+// Of each family; empty: endpoints see the node.
+using SourcePolicies = std::map<IpFamily, std::shared_ptr<const SourcePolicy>>;
 
 class Loop {
  public:
@@ -43,6 +46,7 @@ class Loop {
   void close_tcp(const TcpEntry& entry);
   void set_filter(const TcpEntry& entry, const Filter& filter);
   void set_localities(Localities localities) { localities_ = std::move(localities); }
+  void set_sources(SourcePolicies sources) { sources_ = std::move(sources); }
   // All that go are forgotten before others are set: a place may pass from one to another.
   void forget_routes(const plan::ServicePlan& plan);
   void set_routes(const std::shared_ptr<Service>& service);
@@ -56,6 +60,7 @@ class Loop {
   struct Route {
     std::shared_ptr<Service> service;
     Way way;
+    SourceRule source;
   };
   struct PlaceHash {
     std::size_t operator()(const SocketAddress& a) const noexcept {
@@ -64,6 +69,7 @@ class Loop {
   };
   const Route* find(const SocketAddress& destination, bool of_place) const;
   std::optional<PoolKind> pool_for(const Way& way, const IpAddress& client) const;
+  bool keeps_source(const SourceRule& rule, const IpAddress& client) const;
   void take(io::UniqueFd client, const TcpEntry& entry, const SocketAddress& peer);
 
   std::unique_ptr<EventLoop> loop_;
@@ -74,6 +80,7 @@ class Loop {
   std::map<TcpEntry, std::vector<std::unique_ptr<Acceptor>>> acceptors_;
   std::unordered_map<IpAddress, std::size_t> own_addresses_;  // of services, and their frontends
   Localities localities_;
+  SourcePolicies sources_;
   std::map<UdpEntry, std::vector<std::unique_ptr<UdpListener>>> udp_;
   bool begun_ = false;
   std::thread thread_;  // last: runs only while all of the above is there

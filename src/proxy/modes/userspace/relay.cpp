@@ -10,6 +10,7 @@
 
 #include "io/sockaddr.hpp"
 #include "proxy/modes/userspace/proxy_protocol.hpp"
+#include "proxy/modes/userspace/source.hpp"
 
 namespace fairlead::userspace {
 namespace {
@@ -75,6 +76,11 @@ void Relay::dial() {
       socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!server_) return dial_failed();
   send_at_once(server_.get());
+  const IpAddress& client = request_.client_address.address;
+  if (request_.keep_source && answers_pass_here(client, backend->address) &&
+      !speak_as(server_.get(), client)) {
+    return dial_failed();
+  }
   dialed_ = std::chrono::steady_clock::now();
   deadline_ = context_.loop.call_at(dialed_ + kDialDeadlines[tried_.size() - 1], [this] {
     deadline_.reset();

@@ -37,6 +37,7 @@ class Relay final : public Watched {
     SocketAddress destination;  // where the client wanted to go
     std::shared_ptr<Service> service;
     PoolKind pool = PoolKind::Cluster;
+    bool keep_source = false;  // the plan does; the routes decide
   };
   // The context owns the relay until it is done. A connection was taken from the budget for it,
   // which it gives back.

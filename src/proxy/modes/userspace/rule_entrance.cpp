@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "proxy/modes/userspace/answer_routes.hpp"
+
 namespace fairlead::userspace {
 namespace {
 
@@ -66,9 +68,18 @@ std::set<std::string> listed_elements(std::string_view listing) {
 
 }  // namespace
 
-Result<void> RuleEntrance::try_it() {
+Result<void> RuleEntrance::try_it(bool transparent) {
   FAIRLEAD_CHECK(run_nft({"list", "tables"}));
-  return {};
+  if (!transparent) return {};
+  const auto tried = run_nft({"-c", "-f", "-"},
+                             "table ip fairlead-try {\n  chain c {\n"
+                             "    type filter hook prerouting priority mangle\n"
+                             "    socket transparent 1 accept\n  }\n}\n");
+  if (tried) return {};
+  return make_error(ErrorCode::Unsupported,
+                    "clients' addresses cannot be kept (--userspace-transparent): the kernel does "
+                    "not take rules about sockets (module nft_socket): {}",
+                    tried.error().message);
 }
 
 Result<plan::ApplyStats> RuleEntrance::program(const plan::Plan& plan) {
@@ -79,11 +90,13 @@ Result<plan::ApplyStats> RuleEntrance::program(const plan::Plan& plan) {
     for (const Element& element : elements) ++tables_[key.family].wanted[element];
     programmed_.emplace(key, std::move(elements));
   }
+  if (transparent_) FAIRLEAD_CHECK(make_answer_routes());
   plan::ApplyStats stats;
   std::string text;
   for (const auto& [family, node] : plan.nodes) {
     const auto& wanted = tables_[family].wanted;
-    text += table_text(family, node, ports_.tcp(family)) + element_lines(family, wanted);
+    text +=
+        table_text(family, node, ports_.tcp(family), transparent_) + element_lines(family, wanted);
     stats.elements += wanted.size();
   }
   FAIRLEAD_CHECK(run_nft({"-f", "-"}, text));
@@ -165,6 +178,10 @@ Result<std::vector<std::string>> RuleEntrance::verify(const plan::Plan& plan, st
     }
     for (const std::string& text : there) say(fmt::format("{}: {} is not ours", name, text));
   }
+  if (transparent_) {
+    FAIRLEAD_TRY(routed, has_answer_routes());
+    if (!routed) say(fmt::format("routing table {} is not as it was written", kAnswerTable));
+  }
   return out;
 }
 
@@ -174,6 +191,7 @@ Result<void> RuleEntrance::remove() {
         run_nft({"delete", "table", std::string(nft_family(family)), std::string(kTable)});
     if (!done && done.error().code != ErrorCode::NotFound) return done.error();
   }
+  FAIRLEAD_CHECK(remove_answer_routes());
   tables_.clear();
   programmed_.clear();
   return {};

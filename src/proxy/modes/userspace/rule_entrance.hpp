@@ -10,10 +10,12 @@ namespace fairlead::userspace {
 
 class RuleEntrance final : public Entrance {
  public:
-  // NotFound: no nft. Forbidden: it may not program this namespace.
-  static Result<void> try_it();
-  // `ports` outlives it.
-  explicit RuleEntrance(const Ports& ports) : ports_(ports) {}
+  // NotFound: no nft. Forbidden: it may not program this namespace. Unsupported: the kernel cannot
+  // bring answers back to sockets that speak as a client.
+  static Result<void> try_it(bool transparent);
+  // `ports` outlives it. `transparent`: what is addressed to a client, of whom a socket of ours
+  // speaks, is brought to that socket.
+  RuleEntrance(const Ports& ports, bool transparent) : ports_(ports), transparent_(transparent) {}
 
   Result<plan::ApplyStats> program(const plan::Plan& plan) override;
   Result<plan::ApplyStats> change(const plan::PlanDelta& delta) override;
@@ -29,6 +31,7 @@ class RuleEntrance final : public Entrance {
   };
 
   const Ports& ports_;
+  bool transparent_ = false;
   std::map<plan::PlanKey, std::vector<Element>> programmed_;
   std::map<IpFamily, Table> tables_;
 };

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "io/sockaddr.hpp"
+#include "proxy/modes/userspace/source.hpp"
 
 namespace fairlead::userspace {
 namespace {
@@ -151,11 +152,12 @@ class UdpListener::Flow final : public Watched {
 // ---- The listener
 
 UdpListener::UdpListener(UdpContext context, io::UniqueFd socket, std::shared_ptr<Service> service,
-                         Choose choose)
+                         Choose choose, KeepsSource keeps_source)
     : context_(context),
       socket_(std::move(socket)),
       service_(std::move(service)),
-      choose_(std::move(choose)) {}
+      choose_(std::move(choose)),
+      keeps_source_(std::move(keeps_source)) {}
 
 UdpListener::~UdpListener() {
   if (sweep_) context_.loop.cancel(*sweep_);
@@ -191,6 +193,21 @@ void UdpListener::resume() {
   context_.loop.again(*this);
 }
 
+// Nothing: it cannot be reached.
+io::UniqueFd UdpListener::connected(const plan::Backend& backend, const IpAddress& client) const {
+  const io::KernelAddress address =
+      io::to_kernel({.address = backend.address, .port = backend.port});
+  io::UniqueFd out(
+      ::socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!out) return {};
+  if (keeps_source_(client) && answers_pass_here(client, backend.address) &&
+      !speak_as(out.get(), client)) {
+    return {};
+  }
+  if (connect(out.get(), address.get(), address.size) != 0) return {};
+  return out;
+}
+
 UdpListener::Flow* UdpListener::flow_of(const SocketAddress& client, const IpAddress& local) {
   if (const auto found = by_client_.find(client); found != by_client_.end()) {
     return found->second->get();
@@ -202,11 +219,8 @@ UdpListener::Flow* UdpListener::flow_of(const SocketAddress& client, const IpAdd
     service_->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
-  const io::KernelAddress address =
-      io::to_kernel({.address = backend->address, .port = backend->port});
-  io::UniqueFd socket(
-      ::socket(address.storage.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket || connect(socket.get(), address.get(), address.size) != 0) {
+  io::UniqueFd socket = connected(*backend, client.address);
+  if (!socket) {
     context_.budget.give_flow();
     service_->counters.refused.fetch_add(1, std::memory_order_relaxed);
     return nullptr;

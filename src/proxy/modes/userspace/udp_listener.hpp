@@ -43,8 +43,10 @@ class UdpListener final : public Watched {
   // `choose`: which pool a client is led to that sent to the local address; nothing: none.
   using Choose =
       std::function<std::optional<PoolKind>(const IpAddress& client, const IpAddress& local)>;
+  // `keeps_source`: whether endpoints are to see the client's address, if the routes allow it.
+  using KeepsSource = std::function<bool(const IpAddress& client)>;
   UdpListener(UdpContext context, io::UniqueFd socket, std::shared_ptr<Service> service,
-              Choose choose);
+              Choose choose, KeepsSource keeps_source);
   ~UdpListener() override;
   Result<void> start() { return context_.loop.watch(socket_.get(), *this); }
   // Flows there are go on. (Another process may have the socket: closing it would not be enough.)
@@ -64,6 +66,7 @@ class UdpListener final : public Watched {
     std::size_t operator()(const SocketAddress& a) const noexcept;
   };
   Flow* flow_of(const SocketAddress& client, const IpAddress& local);
+  io::UniqueFd connected(const plan::Backend& backend, const IpAddress& client) const;
   void touch(Flow& flow);
   void end(Flow& flow);
   void sweep();
@@ -72,6 +75,7 @@ class UdpListener final : public Watched {
   io::UniqueFd socket_;
   std::shared_ptr<Service> service_;
   Choose choose_;
+  KeepsSource keeps_source_;
   Flows flows_;
   std::unordered_map<SocketAddress, Flows::iterator, ClientHash> by_client_;
   std::optional<EventLoop::Timer> sweep_;

@@ -8,6 +8,7 @@
 
 #include "base/log.hpp"
 #include "proxy/modes/userspace/address_entrance.hpp"
+#include "proxy/modes/userspace/answer_routes.hpp"
 #include "proxy/modes/userspace/rule_entrance.hpp"
 
 namespace fairlead::userspace {
@@ -30,7 +31,7 @@ Result<std::unique_ptr<plan::Mode>> create(const Config& config) {
 }
 
 Result<std::unique_ptr<UserspaceMode>> UserspaceMode::create(const Config& config) {
-  if (config.way_in == WayIn::Rules) FAIRLEAD_CHECK(RuleEntrance::try_it());
+  if (config.way_in == WayIn::Rules) FAIRLEAD_CHECK(RuleEntrance::try_it(config.transparent));
   FAIRLEAD_CHECK(limits_here(config.most_connections, config.most_flows));
   FAIRLEAD_TRY(loop, EventLoop::create());
   io::UniqueFd succeeded(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -44,7 +45,7 @@ UserspaceMode::UserspaceMode(const Config& config, std::unique_ptr<HomeThread> h
     : config_(config), home_(std::move(home)), succeeded_(std::move(succeeded)) {
   if (config.way_in == WayIn::Rules) {
     const Ports& ports = *this;
-    entrance_ = std::make_unique<RuleEntrance>(ports);
+    entrance_ = std::make_unique<RuleEntrance>(ports, config.transparent);
   } else {
     entrance_ =
         std::make_unique<AddressEntrance>([this] { return forwarder_->addresses_in_use(); });
@@ -68,6 +69,7 @@ Result<plan::ApplyStats> UserspaceMode::begin(const plan::Plan& plan) {
                                              .most_connections = config_.most_connections,
                                              .most_flows = config_.most_flows,
                                              .udp_idle = config_.udp_idle,
+                                             .keep_sources = config_.transparent,
                                              .families = {IpFamily::V4, IpFamily::V6}},
                                             predecessor ? predecessor->take_sockets() : Sockets()));
   forwarder_ = std::move(forwarder);
@@ -82,15 +84,17 @@ Result<plan::ApplyStats> UserspaceMode::begin(const plan::Plan& plan) {
   }
   forwarder_->begin();
   const Limits& limits = forwarder_->budget().limits();
-  log::info("Forwarding in user space",
-            {{"after", predecessor ? "another process, with its sockets" : "nobody"},
-             {"wayIn", config_.way_in == WayIn::Rules ? "rules" : "addresses"},
-             {"threads", config_.loops == 0 ? "one a CPU" : std::to_string(config_.loops)},
-             {"bytesMovedBy", "splice, small ones by copying"},
-             {"mostConnections", limits.connections},
-             {"mostFlows", limits.flows},
-             {"files", limits.files},
-             {"mostMegabytes", most_memory(limits) / 1'000'000}});
+  log::info(
+      "Forwarding in user space",
+      {{"after", predecessor ? "another process, with its sockets" : "nobody"},
+       {"wayIn", config_.way_in == WayIn::Rules ? "rules" : "addresses"},
+       {"endpointsSee", config_.transparent ? "the client, where the plan has it" : "the node"},
+       {"threads", config_.loops == 0 ? "one a CPU" : std::to_string(config_.loops)},
+       {"bytesMovedBy", "splice, small ones by copying"},
+       {"mostConnections", limits.connections},
+       {"mostFlows", limits.flows},
+       {"files", limits.files},
+       {"mostMegabytes", most_memory(limits) / 1'000'000}});
   offer_handover();
   if (const auto removed = remove_other_entrance(); !removed) {
     log::warning("Cannot remove the other way in, if it is there", {{"err", removed.error()}});
@@ -100,8 +104,9 @@ Result<plan::ApplyStats> UserspaceMode::begin(const plan::Plan& plan) {
 
 // A process before this one may have been told of the other way.
 Result<void> UserspaceMode::remove_other_entrance() {
+  if (!config_.transparent) FAIRLEAD_CHECK(remove_answer_routes());
   if (config_.way_in == WayIn::Rules) return AddressEntrance({}).remove();
-  const auto done = RuleEntrance(*this).remove();
+  const auto done = RuleEntrance(*this, false).remove();
   if (!done && done.error().code != ErrorCode::NotFound) return done.error();
   return {};  // no nft, no rules
 }

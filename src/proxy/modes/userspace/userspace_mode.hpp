@@ -30,14 +30,15 @@ struct Config {
   WayIn way_in = WayIn::Rules;
   Choice choice = Choice::RoundRobin;
   std::chrono::milliseconds udp_idle{250};
+  bool transparent = false;  // endpoints see the client where the plan and the routes allow it
   std::size_t most_connections = 0;        // 0 = what the limit of open files allows
   std::size_t most_flows = 0;              // as above, and at most half of it
   unsigned loops = 0;                      // 0 = one a CPU
   std::chrono::milliseconds drain{5'000};  // what connections get to end in when the mode ends
 };
 
-// NotFound: no nft, or no kind of device for addresses. Forbidden: it may not program this
-// namespace. In words.
+// Unsupported: what `transparent` asks for. NotFound: no nft, or no kind of device for addresses.
+// Forbidden: it may not program this namespace. In words.
 Result<std::unique_ptr<plan::Mode>> create(const Config& config);
 
 class UserspaceMode final : public plan::Mode, private Ports {
