@@ -1,10 +1,11 @@
-// The files people write: kubeconfig, KubeProxyConfiguration, token file. They end in values or in
-// an error of one line.
+// The files people write: kubeconfig, KubeProxyConfiguration, token file, audit policy. They end in
+// values or in an error of one line.
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 
+#include "apiserver/audit_policy.hpp"
 #include "apiserver/auth.hpp"
 #include "client/kubeconfig.hpp"
 #include "fuzz/input.hpp"
@@ -35,7 +36,7 @@ void read_kubeconfig(std::string_view text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::Choice choice = fuzz::choice_of(fuzz::text_of(data, size));
-  switch (choice.number % 3) {
+  switch (choice.number % 4) {
     case 0: {
       const auto file = proxy::decode_config(choice.rest);
       expect_one_line(file);
@@ -48,8 +49,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 1:
       read_kubeconfig(choice.rest);
       break;
-    default:
+    case 2:
       expect_one_line(apiserver::parse_token_file(choice.rest));
+      break;
+    default:
+      expect_one_line(apiserver::AuditPolicy::parse(choice.rest));
   }
   return 0;
 }
