@@ -31,13 +31,23 @@ std::optional<value> parse_value(std::string_view text) {
   return out;
 }
 
+// A number that is read again may be another one then, if it has no place among the integers. No
+// list of Kubernetes has such keys.
+bool holds_fraction(const value& any) {
+  if (const auto* list = any.if_array()) return std::ranges::any_of(*list, holds_fraction);
+  if (const auto* map = any.if_object()) {
+    return std::ranges::any_of(*map, [](const auto& one) { return holds_fraction(one.value()); });
+  }
+  return any.is_double();
+}
+
 std::optional<std::string> canonical_keys(std::string_view text) {
   const auto parsed = parse_value(text);
   const auto* object = parsed ? parsed->if_object() : nullptr;
   if (object == nullptr || object->empty()) return std::nullopt;
   std::vector<std::pair<std::string_view, value>> keys;
   for (const auto& [name, held] : *object) {
-    if (held.is_structured()) return std::nullopt;
+    if (held.is_structured() || held.is_double()) return std::nullopt;
     keys.emplace_back(std::string_view(name.data(), name.size()), held);
   }
   return keys_element(std::move(keys));
@@ -50,7 +60,7 @@ std::optional<std::string> canonical_element(std::string_view text) {
   if (text.starts_with("k:")) return canonical_keys(rest);
   if (text.starts_with("v:")) {
     const auto held = parse_value(rest);
-    return held ? std::optional(value_element(*held)) : std::nullopt;
+    return held && !holds_fraction(*held) ? std::optional(value_element(*held)) : std::nullopt;
   }
   if (text.starts_with("i:")) {
     const auto index = parse_uint(rest);
