@@ -5,6 +5,7 @@
 
 #include "apiserver/body.hpp"
 #include "apiserver/impersonation.hpp"
+#include "apiserver/openapi_v2.hpp"
 #include "apiserver/request_attributes.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
@@ -105,19 +106,29 @@ ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticat
       reviews_(tokens, authenticator, authorizer),
       discovery_(registry.strategies()),
       version_(version_document()),
-      // Empty: old kubectl asks for this and is content without a schema to check against
-      // (spec 1.4).
-      openapi_v2_(
-          static_document("", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")),
       openid_configuration_(static_document(tokens.discovery_json(), "application/json")),
       key_set_(static_document(tokens.key_set_json(), "application/jwk-set+json")) {
+  describe();
+}
+
+void ApiHandler::describe() {
+  const std::vector<OpenApiDocument> documents = make_openapi_documents(registry_.strategies());
+  const Document v2 = openapi_v2_of(documents);
+  openapi_v2_ = static_document(boost::json::serialize(v2), "application/json");
+  openapi_v2_protobuf_ = static_document(openapi_v2_protobuf(v2), std::string(kOpenApiV2Protobuf));
+  // There are none, and kubectl asks before it validates what no PATCH is described of: reviews.
+  custom_resources_ = static_document(
+      R"({"kind":"CustomResourceDefinitionList","apiVersion":"apiextensions.k8s.io/v1",)"
+      R"("metadata":{},"items":[]})",
+      "application/json");
   Document paths;
-  for (OpenApiDocument& document : make_openapi_documents(registry.strategies())) {
-    StaticDocument made = static_document(std::move(document.json), "application/json");
+  for (const OpenApiDocument& document : documents) {
+    StaticDocument made =
+        static_document(boost::json::serialize(document.content), "application/json");
     const std::string hash = made.etag.substr(1, made.etag.size() - 2);
     paths[document.path] =
         Document{{"serverRelativeURL", fmt::format("/openapi/v3/{}?hash={}", document.path, hash)}};
-    openapi_.emplace(std::move(document.path), std::move(made));
+    openapi_.emplace(document.path, std::move(made));
   }
   openapi_index_ = static_document(
       boost::json::serialize(Document{{"paths", std::move(paths)}}) + "\n", "application/json");
@@ -232,6 +243,8 @@ std::optional<io::HttpResponse> ApiHandler::answer_static(const io::HttpRequest&
                                                           const io::Url& url) const {
   if (url.path == "/version" || url.path == "/version/") return serve(version_, request);
   if (url.path.starts_with("/openapi/")) return answer_openapi(request, url);
+  if (url.path == "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+    return serve(custom_resources_, request);
   if (url.path == "/.well-known/openid-configuration") return serve(openid_configuration_, request);
   if (url.path == "/openid/v1/jwks" || url.path == "/openid/v1/jwks/")
     return serve(key_set_, request);
@@ -244,7 +257,12 @@ std::optional<io::HttpResponse> ApiHandler::answer_static(const io::HttpRequest&
 std::optional<io::HttpResponse> ApiHandler::answer_openapi(const io::HttpRequest& request,
                                                            const io::Url& url) const {
   constexpr std::string_view kV3 = "/openapi/v3";
-  if (url.path == "/openapi/v2") return serve(openapi_v2_, request);
+  if (url.path == "/openapi/v2") {
+    const auto protobuf =
+        wants_openapi_protobuf(io::find_header(request.headers, "Accept").value_or(""));
+    if (!protobuf) return text_response(406, "406 not acceptable\n");
+    return serve(*protobuf ? openapi_v2_protobuf_ : openapi_v2_, request);
+  }
   if (url.path == kV3 || url.path == "/openapi/v3/") return serve(openapi_index_, request);
   if (!url.path.starts_with("/openapi/v3/")) return std::nullopt;
   const auto found = openapi_.find(url.path.substr(kV3.size() + 1));

@@ -33,6 +33,7 @@ class ApiHandler {
  private:
   // nullopt: the answer was streamed.
   using Answer = ApiResult<std::optional<io::HttpResponse>>;
+  void describe();  // makes the OpenAPI documents
   io::Task<Answer> answer(io::HttpExchange* exchange, bool trusted, const io::Url* url,
                           AuditedRequest* audited);
   io::Task<Answer> answer_resource(io::HttpExchange* exchange, const io::Url* url, const User* user,
@@ -57,7 +58,8 @@ class ApiHandler {
   ResourceHandler resources_;
   Reviews reviews_;
   Discovery discovery_;
-  StaticDocument version_, openapi_v2_, openapi_index_;
+  StaticDocument version_, openapi_v2_, openapi_v2_protobuf_, openapi_index_;
+  StaticDocument custom_resources_;
   StaticDocument openid_configuration_, key_set_;
   std::map<std::string, StaticDocument, std::less<>> openapi_;  // by "api/v1"
   std::size_t reading_ = 0, writing_ = 0;  // requests in progress, watches not counted

@@ -26,13 +26,12 @@ struct KindsConfig {
 // (ApiServer::create).
 std::vector<std::unique_ptr<const Strategy>> make_strategies(const KindsConfig& config);
 
-// The OpenAPI v3 documents: for every group-version of the strategies and
-// the reviews, e.g. {"api/v1", "{...}"}.
-// Each lists the kinds' paths with a patch operation that takes fieldValidation (kubectl's test for
+// The OpenAPI v3 documents: for every group-version of the strategies and the reviews. Each lists
+// the kinds' paths with a patch operation that takes fieldValidation (kubectl's test for
 // server-side validation) and their schemas.
 struct OpenApiDocument {
   std::string path;  // "api/v1", "apis/discovery.k8s.io/v1"
-  std::string json;
+  Document content;
 };
 std::vector<OpenApiDocument> make_openapi_documents(
     const std::vector<std::unique_ptr<const Strategy>>& strategies);

@@ -1,7 +1,6 @@
 // OpenAPI v3 documents, made from the same schemas that drive decoding: what kubectl needs for
 // create, apply and explain.
 #include <boost/json/array.hpp>
-#include <boost/json/serialize.hpp>
 #include <map>
 
 #include "apiserver/kinds.hpp"
@@ -46,10 +45,28 @@ Document operation(const ResourceInfo& info, std::string_view action) {
                                  {"content", content("application/json", reference_to(info))}}}}}};
 }
 
-Document with_field_validation(Document operation) {
-  operation["parameters"] = array{Document{
-      {"name", "fieldValidation"}, {"in", "query"}, {"schema", Document{{"type", "string"}}}}};
+Document parameter(std::string_view name, std::string_view in, std::string_view type = "string") {
+  return {{"name", text_value(name)},
+          {"in", text_value(in)},
+          {"schema", Document{{"type", text_value(type)}}}};
+}
+
+// kubectl looks among these for what the server can do: validate, and run dry.
+Document with_write_parameters(Document operation) {
+  operation["parameters"] = array{parameter("fieldValidation", "query"),
+                                  parameter("dryRun", "query"), parameter("fieldManager", "query")};
   return operation;
+}
+
+Document with_path_parameters(Document item, std::initializer_list<std::string_view> names) {
+  array parameters;
+  for (const std::string_view name : names) {
+    Document described = parameter(name, "path");
+    described["required"] = true;
+    parameters.push_back(std::move(described));
+  }
+  if (!parameters.empty()) item["parameters"] = std::move(parameters);
+  return item;
 }
 
 Document patch_operation(const ResourceInfo& info) {
@@ -59,13 +76,14 @@ Document patch_operation(const ResourceInfo& info) {
         "application/strategic-merge-patch+json", "application/apply-patch+yaml"}) {
     bodies[type] = Document{{"schema", Document{{"type", "object"}}}};
   }
-  Document out = with_field_validation(operation(info, "patch"));
+  Document out = with_write_parameters(operation(info, "patch"));
   out["requestBody"] = Document{{"content", std::move(bodies)}};
+  out.at("parameters").as_array().push_back(parameter("force", "query", "boolean"));
   return out;
 }
 
 Document write_operation(const ResourceInfo& info, std::string_view action) {
-  Document out = with_field_validation(operation(info, action));
+  Document out = with_write_parameters(operation(info, action));
   out["requestBody"] = Document{{"content", content("application/json", reference_to(info))}};
   return out;
 }
@@ -117,12 +135,19 @@ void describe_schema(const ResourceInfo& info, GroupVersion& out) {
 
 void describe(const ResourceInfo& info, GroupVersion& out) {
   const std::string collection = collection_of(info);
-  out.paths[collection] =
-      Document{{"get", operation(info, "list")}, {"post", write_operation(info, "post")}};
-  out.paths[collection + "/{name}"] = Document{{"get", operation(info, "get")},
-                                               {"put", write_operation(info, "put")},
-                                               {"patch", patch_operation(info)},
-                                               {"delete", operation(info, "delete")}};
+  Document of_all{{"get", operation(info, "list")}, {"post", write_operation(info, "post")}};
+  Document of_one{{"get", operation(info, "get")},
+                  {"put", write_operation(info, "put")},
+                  {"patch", patch_operation(info)},
+                  {"delete", operation(info, "delete")}};
+  if (info.namespaced) {
+    of_all = with_path_parameters(std::move(of_all), {"namespace"});
+    of_one = with_path_parameters(std::move(of_one), {"name", "namespace"});
+  } else {
+    of_one = with_path_parameters(std::move(of_one), {"name"});
+  }
+  out.paths[collection] = std::move(of_all);
+  out.paths[collection + "/{name}"] = std::move(of_one);
   describe_schema(info, out);
 }
 
@@ -136,17 +161,19 @@ std::vector<OpenApiDocument> make_openapi_documents(
   }
   for (const ReviewKind& review : review_kinds()) {
     GroupVersion& version = versions[base_of(review.info)];
+    Document of_all{{"post", write_operation(review.info, "post")}};
     version.paths[collection_of(review.info)] =
-        Document{{"post", write_operation(review.info, "post")}};
+        review.info.namespaced ? with_path_parameters(std::move(of_all), {"namespace"})
+                               : std::move(of_all);
     describe_schema(review.info, version);
   }
   std::vector<OpenApiDocument> out;
   for (auto& [path, version] : versions) {
-    const Document document{{"openapi", "3.0.0"},
-                            {"info", Document{{"title", "Fairlead"}, {"version", "v1"}}},
-                            {"paths", std::move(version.paths)},
-                            {"components", Document{{"schemas", std::move(version.schemas)}}}};
-    out.push_back({.path = path, .json = boost::json::serialize(document)});
+    Document document{{"openapi", "3.0.0"},
+                      {"info", Document{{"title", "Fairlead"}, {"version", "v1"}}},
+                      {"paths", std::move(version.paths)},
+                      {"components", Document{{"schemas", std::move(version.schemas)}}}};
+    out.push_back({.path = path, .content = std::move(document)});
   }
   return out;
 }

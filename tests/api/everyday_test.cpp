@@ -147,9 +147,19 @@ TEST_P(EverydayTest, TheServerSaysWhatItIs) {
     EXPECT_THAT(resources, ContainsRegex(line));
   }
   EXPECT_THAT(ok({"api-versions"}), HasSubstr("discovery.k8s.io/v1\n"));
-  if (is_current()) {
-    EXPECT_THAT(ok({"explain", "service.spec.ports"}), ContainsRegex("nodePort\t<integer>"));
-  }
+}
+
+// By the server's schema: OpenAPI v3 for the current kubectl, v2 in protobuf for the old one.
+TEST_P(EverydayTest, TheSchemaExplainsAndChecksManifests) {
+  EXPECT_THAT(ok({"explain", "service.spec.ports"}), ContainsRegex("nodePort\t<integer>"));
+  EXPECT_THAT(ok({"explain", "endpointslices.endpoints.conditions"}),
+              ContainsRegex("serving\t<boolean>"));
+  std::string faulty(kService);
+  faulty.replace(faulty.find("selector"), 8, "selektor");
+  EXPECT_THAT(refused({"create", "-f", "-"}, faulty), HasSubstr("unknown field \"s"));
+  EXPECT_THAT(ok({"apply", "--dry-run=server", "-f", "-"}, kService),
+              HasSubstr("created (server dry run)"));
+  EXPECT_EQ(ok({"get", "services", "-o", "name"}), "service/kubernetes\n");
 }
 
 TEST_P(EverydayTest, WhatIsNotOfferedIsRefusedInWords) {
