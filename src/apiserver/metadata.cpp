@@ -267,6 +267,29 @@ bool has_finalizers(const Document& document) {
   return list != nullptr && !list->empty();
 }
 
+bool has_finalizer(const Document& document, std::string_view finalizer) {
+  const std::vector<std::string> all = texts_at(document, "metadata.finalizers");
+  return std::ranges::find(all, finalizer) != all.end();
+}
+
+void add_finalizer(Document& document, std::string_view finalizer) {
+  if (has_finalizer(document, finalizer)) return;
+  auto& all = ensure_object(document, "metadata")["finalizers"];
+  if (!all.is_array()) all.emplace_array();
+  all.get_array().emplace_back(finalizer);
+}
+
+void remove_finalizer(Document& document, std::string_view finalizer) {
+  if (!has_finalizer(document, finalizer)) return;
+  boost::json::array kept;
+  for (const std::string& other : texts_at(document, "metadata.finalizers")) {
+    if (other != finalizer) kept.emplace_back(other);
+  }
+  Document& metadata = ensure_object(document, "metadata");
+  metadata.erase("finalizers");
+  if (!kept.empty()) metadata["finalizers"] = std::move(kept);
+}
+
 std::vector<std::string> qualified_name_errors(std::string_view text) {
   std::vector<std::string> out;
   const std::size_t slash = text.find('/');
@@ -383,7 +406,8 @@ void check_finalizers(const Document& metadata, FieldErrors& errors) {
   for (std::size_t i = 0; i < finalizers->size(); ++i) {
     const std::string_view text = (*finalizers)[i].get_string();
     const std::string field = fmt::format("metadata.finalizers[{}]", i);
-    const bool known = text == "orphan" || text == "foregroundDeletion" || text == "kubernetes";
+    const bool known =
+        text == kOrphanFinalizer || text == kForegroundFinalizer || text == "kubernetes";
     for (std::string& why : qualified_name_errors(text))
       errors.push_back(invalid(field, text, std::move(why)));
     if (!known && text.find('/') == std::string_view::npos) {
@@ -391,7 +415,7 @@ void check_finalizers(const Document& metadata, FieldErrors& errors) {
           field, text, "name is neither a standard finalizer name nor is it fully qualified"));
     }
   }
-  if (contains("orphan") && contains("foregroundDeletion")) {
+  if (contains(kOrphanFinalizer) && contains(kForegroundFinalizer)) {
     errors.push_back(invalid("metadata.finalizers", *finalizers,
                              "finalizers orphan and foregroundDeletion cannot both be set"));
   }

@@ -48,6 +48,13 @@ FieldErrors validate_metadata_update(const Document& old,
 bool is_terminating(const Document& document);  // has a deletionTimestamp
 bool has_finalizers(const Document& document);
 
+// What DELETE asks of the garbage collector.
+inline constexpr std::string_view kForegroundFinalizer = "foregroundDeletion";
+inline constexpr std::string_view kOrphanFinalizer = "orphan";
+bool has_finalizer(const Document& document, std::string_view finalizer);
+void add_finalizer(Document& document, std::string_view finalizer);  // once
+void remove_finalizer(Document& document, std::string_view finalizer);
+
 // What is said of a name that is no RFC 1123 label.
 inline constexpr std::string_view kLabelForm =
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "

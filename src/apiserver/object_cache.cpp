@@ -70,6 +70,24 @@ SharedBytes CachedObject::protobuf() const {
   return protobuf_;
 }
 
+namespace {
+
+std::vector<OwnerLink> owners_of(const Document& document) {
+  std::vector<OwnerLink> out;
+  for (const Document* owner : objects_at(document, "metadata.ownerReferences")) {
+    const std::string_view version = string_at(*owner, "apiVersion");
+    const auto slash = version.find('/');
+    out.push_back({.group = std::string(version.substr(0, slash == version.npos ? 0 : slash)),
+                   .kind = std::string(string_at(*owner, "kind")),
+                   .name = std::string(string_at(*owner, "name")),
+                   .uid = std::string(string_at(*owner, "uid")),
+                   .blocks = bool_at(*owner, "blockOwnerDeletion").value_or(false)});
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string& key,
                                      std::string_view stored, Revision revision) {
   FAIRLEAD_TRY(document, parse_stored(stored, key));
@@ -79,10 +97,12 @@ Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string
   out->revision = revision;
   out->ns = string_at(document, "metadata.namespace");
   out->name = string_at(document, "metadata.name");
+  out->uid = string_at(document, "metadata.uid");
   if (out->name.empty() || !key.ends_with("/" + out->name)) {
     return make_error(ErrorCode::Internal, "stored object {}: its name is \"{}\"", key, out->name);
   }
   out->labels = string_map(object_at(document, "metadata.labels"));
+  out->owners = owners_of(document);
   out->terminating = !string_at(document, "metadata.deletionTimestamp").empty();
   out->fields = strategy.selectable_fields(document);
   out->fields.emplace_back("metadata.name", out->name);

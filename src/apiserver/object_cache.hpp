@@ -33,14 +33,22 @@
 
 namespace fairlead::apiserver {
 
+// One of an object's metadata.ownerReferences.
+struct OwnerLink {
+  std::string group, kind, name, uid;
+  bool blocks = false;  // blockOwnerDeletion
+  bool operator==(const OwnerLink&) const = default;
+};
+
 // One state of one object. Immutable.
 struct CachedObject {
   std::string key;  // in the store
-  std::string ns, name;
+  std::string ns, name, uid;
   Revision revision = 0;
   bool terminating = false;  // has a deletionTimestamp
   SharedBytes json;          // as clients get it, compact, without a newline
   kube::StringMap labels;
+  std::vector<OwnerLink> owners;
   std::vector<std::pair<std::string, std::string>>
       fields;  // selectable ones, metadata.name and .namespace included
 

@@ -377,6 +377,18 @@ bool begin_grace(const Strategy& strategy, const RequestContext& context, std::i
   return true;
 }
 
+// What is to become of the dependents is left to the garbage collector, which takes the finalizer
+// off when it is done. A later DELETE may decide otherwise.
+void ask_collector(const DeleteOptions& options, Document& object) {
+  std::string policy = options.propagation_policy.value_or("");
+  if (options.orphan_dependents) policy = *options.orphan_dependents ? "Orphan" : "Background";
+  if (policy.empty()) return;
+  remove_finalizer(object, kOrphanFinalizer);
+  remove_finalizer(object, kForegroundFinalizer);
+  if (policy == "Orphan") add_finalizer(object, kOrphanFinalizer);
+  if (policy == "Foreground") add_finalizer(object, kForegroundFinalizer);
+}
+
 }  // namespace
 
 ApiResult<ObjectWriter::Plan> ObjectWriter::plan_remove(Resource& resource,
@@ -389,6 +401,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_remove(Resource& resource,
   FAIRLEAD_TRY(rule, strategy.deletion_rule(old, options));
   PendingTransaction transaction(registry_, request.context.now);
   Document next = old;
+  if (rule.how != DeletionRule::How::Mark) ask_collector(options, next);
   if (rule.how == DeletionRule::How::Graceful) {
     begin_grace(strategy, request.context, rule.grace_seconds, next);
     return store_changed(resource, request, current, transaction, std::move(old), std::move(next),

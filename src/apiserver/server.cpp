@@ -4,6 +4,7 @@
 
 #include "apiserver/api_handler.hpp"
 #include "apiserver/event_expiry.hpp"
+#include "apiserver/garbage_collector.hpp"
 #include "apiserver/kubernetes_service.hpp"
 #include "apiserver/lifecycle.hpp"
 #include "apiserver/rbac_bootstrap.hpp"
@@ -56,6 +57,7 @@ class Server final : public ApiServer {
         handler_(registry_, *clock_, authenticator_, account_tokens_, authorizer_,
                  audit_ ? &*audit_ : nullptr),
         reaper_(registry_, *clock_, executor),
+        collector_(registry_, *clock_, executor),
         account_keeper_(registry_, *clock_, executor),
         role_aggregator_(registry_, *clock_, executor),
         expiry_(registry_, *clock_, parts.event_lifetime),
@@ -92,9 +94,11 @@ class Server final : public ApiServer {
     registry_.on_change(
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
     rbac_.load();
+    collector_.load();
     FAIRLEAD_CO_CHECK(co_await prepare_patiently());
     if (kubernetes_) tasks_.spawn(kubernetes_->run());
     tasks_.spawn(reaper_.run());
+    tasks_.spawn(collector_.run());
     tasks_.spawn(account_keeper_.run());
     tasks_.spawn(role_aggregator_.run());
     tasks_.spawn(expiry_.run());
@@ -153,6 +157,7 @@ class Server final : public ApiServer {
     expiry_.wrote(resource, event);
     rbac_.changed(resource, event.key);
     role_aggregator_.changed(resource);
+    collector_.changed(resource, event);
     // A namespace began to terminate, or something in one went away.
     if (&resource == &registry_.namespaces() || event.value == nullptr) {
       reaper_.poke();
@@ -174,6 +179,7 @@ class Server final : public ApiServer {
   std::optional<Audit> audit_;
   ApiHandler handler_;
   NamespaceReaper reaper_;
+  GarbageCollector collector_;
   ServiceAccountKeeper account_keeper_;
   RoleAggregator role_aggregator_;
   EventExpiry expiry_;
