@@ -1,22 +1,66 @@
-// OpenAPI v2 against v3. That the protobuf is what clients expect is shown with kubectl 1.20, in
-// tests/api.
+// OpenAPI v3, and v2 against it. That the protobuf is what clients expect is shown with
+// kubectl 1.20, in tests/api.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <boost/json/serialize.hpp>
 
 #include "apiserver/openapi_v2.hpp"
+#include "apiserver/review_kinds.hpp"
 #include "kube/protobuf_wire.hpp"
 #include "unit/apiserver/kinds_fixture.hpp"
 
 namespace fairlead::apiserver {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
 std::vector<OpenApiDocument> documents() {
   return make_openapi_documents(make_strategies(ipv4_cluster()));
+}
+
+// What kubectl looks for before it creates or applies anything.
+TEST(OpenApi, EveryKindSaysItsFieldsAndThatTheServerChecksThem) {
+  const auto strategies = make_strategies(ipv4_cluster());
+  std::vector<std::string> paths, kinds, served;
+  for (const OpenApiDocument& document : make_openapi_documents(strategies)) {
+    paths.push_back(document.path);
+    const Document& whole = document.content;
+    EXPECT_EQ(string_at(whole, "openapi"), "3.0.0");
+    for (const auto& [url, item] : whole.at("paths").as_object()) {
+      const Document* patch = object_at(item.as_object(), "patch");
+      if (patch == nullptr) continue;
+      EXPECT_EQ(string_at(patch->at("parameters").as_array().at(0).as_object(), "name"),
+                "fieldValidation")
+          << url;
+      EXPECT_TRUE(object_at(*patch, "requestBody.content")
+                      ->contains("application/strategic-merge-patch+json"))
+          << url;
+      kinds.push_back(boost::json::serialize(patch->at("x-kubernetes-group-version-kind")));
+    }
+    for (const auto& [name, schema] : *object_at(whole, "components.schemas")) {
+      const auto& described = schema.at("x-kubernetes-group-version-kind").as_array();
+      ASSERT_EQ(described.size(), 1U) << name;
+      served.push_back(boost::json::serialize(described[0]));
+      const auto& properties = schema.at("properties").as_object();
+      EXPECT_TRUE(properties.contains("metadata") && properties.contains("kind")) << name;
+    }
+  }
+  EXPECT_THAT(paths, ElementsAre("api/v1", "apis/authentication.k8s.io/v1",
+                                 "apis/authorization.k8s.io/v1", "apis/coordination.k8s.io/v1",
+                                 "apis/discovery.k8s.io/v1", "apis/events.k8s.io/v1",
+                                 "apis/networking.k8s.io/v1", "apis/rbac.authorization.k8s.io/v1"));
+  std::vector<std::string> expected;
+  const auto expect = [&expected](const ResourceInfo& info) {
+    expected.push_back(fmt::format(R"({{"group":"{}","version":"{}","kind":"{}"}})", info.group,
+                                   info.version, info.kind));
+  };
+  for (const auto& strategy : strategies) expect(strategy->info());
+  EXPECT_THAT(kinds, testing::UnorderedElementsAreArray(expected));
+  for (const ReviewKind& review : review_kinds()) expect(review.info);
+  EXPECT_THAT(served, testing::UnorderedElementsAreArray(expected));
 }
 
 TEST(OpenApiV2, HasTheSchemasAndPathsOfAllGroups) {
