@@ -11,14 +11,15 @@ class CascadeTest : public KubectlTest {
     if (IsSkipped()) return;
     ok({"create", "configmap", "owner"});
     const std::string uid = ok({"get", "configmap", "owner", "-o", "jsonpath={.metadata.uid}"});
-    ok({"create", "-f", folder_.write("dependent.yaml", fmt::format(R"(
+    ok({"create", "-f",
+        folder_.write("dependent.yaml", fmt::format(R"(
 apiVersion: v1
 kind: ConfigMap
 metadata:
   name: dependent
   ownerReferences: [{{apiVersion: v1, kind: ConfigMap, name: owner, uid: {}, blockOwnerDeletion: true}}]
 )",
-                                                                    uid))});
+                                                    uid))});
   }
   std::string maps() {
     return ok({"get", "configmaps", "-o", "jsonpath={.items[*].metadata.name}"});
