@@ -226,6 +226,7 @@ struct Follower {
   Watch watch;
   Revision passed = 0;
   std::mt19937 random;
+  bool begun = false;  // a watch has been open
 };
 
 io::Task<bool> list_anew(Load::State* load, Follower* follower) {
@@ -305,7 +306,11 @@ io::Task<void> watch_on(Load::State* load, std::size_t number) {
       continue;
     }
     follower.watch.stretches.push_back({});
-    ++load->counts.resumed;
+    if (follower.begun) {
+      ++load->counts.resumed;
+      load->progress.notify();
+    }
+    follower.begun = true;
     co_await follow(load, &follower);
   }
   load->history.watches.push_back(std::move(follower.watch));
@@ -382,14 +387,22 @@ void Load::start() {
   load->tasks.spawn(list_on(load));
 }
 
-io::Task<bool> Load::more_acknowledged(std::uint64_t writes, std::chrono::seconds patience) {
-  const auto wanted = state_->counts.acknowledged + writes;
+io::Task<bool> Load::reached(const std::uint64_t* count, std::uint64_t wanted,
+                             std::chrono::seconds patience) {
   const auto deadline = Steady::now() + patience;
-  while (state_->counts.acknowledged < wanted) {
+  while (*count < wanted) {
     if (Steady::now() >= deadline) co_return false;
     co_await state_->progress.wait_until(deadline);
   }
   co_return true;
+}
+
+io::Task<bool> Load::more_acknowledged(std::uint64_t writes, std::chrono::seconds patience) {
+  return reached(&state_->counts.acknowledged, state_->counts.acknowledged + writes, patience);
+}
+
+io::Task<bool> Load::watches_resumed(std::uint64_t watches, std::chrono::seconds patience) {
+  return reached(&state_->counts.resumed, watches, patience);
 }
 
 io::Task<Result<History>> Load::finish() {

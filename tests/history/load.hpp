@@ -43,6 +43,8 @@ class Load {
   void start();
   // True once `writes` more have been acknowledged; false when that takes longer than `patience`.
   io::Task<bool> more_acknowledged(std::uint64_t writes, std::chrono::seconds patience);
+  // True once as many watches have been taken up again, since the start.
+  io::Task<bool> watches_resumed(std::uint64_t watches, std::chrono::seconds patience);
   // Ends the writers, has the watchers catch up with a last write and lists on every server. An
   // error says what did not come to its end.
   io::Task<Result<History>> finish();
@@ -51,6 +53,9 @@ class Load {
   struct State;
 
  private:
+  io::Task<bool> reached(const std::uint64_t* count, std::uint64_t wanted,
+                         std::chrono::seconds patience);
+
   std::unique_ptr<State> state_;
 };
 

@@ -89,6 +89,8 @@ LoadConfig ServerFaults::load_config() const {
 }
 
 io::Task<void> ServerFaults::judge(Load* load) {
+  // A server ends each watch after a second or two, if nothing else did.
+  EXPECT_TRUE(co_await load->watches_resumed(1, kPatience)) << "no watch was taken up again";
   auto history = co_await load->finish();
   EXPECT_TRUE(history) << (history ? "" : history.error().message);
   if (!history) co_return;
@@ -96,7 +98,6 @@ io::Task<void> ServerFaults::judge(Load* load) {
   fmt::print(stderr,
              "{} writes acknowledged, {} refused, {} unknown; {} watches resumed, {} relisted\n",
              counts.acknowledged, counts.refused, counts.unknown, counts.resumed, counts.relisted);
-  EXPECT_GT(counts.resumed, history->watches.size()) << "no watch was ever taken up again";
   EXPECT_EQ(counts.relisted, 0U) << "the past was forgotten";
   EXPECT_THAT(violations(*history), testing::IsEmpty());
 }
