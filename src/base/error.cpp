@@ -53,6 +53,7 @@ ErrorCode code_of_errno(int err) {
     case ESRCH:
       return ErrorCode::NotFound;
     case EEXIST:
+    case EADDRINUSE:
       return ErrorCode::AlreadyExists;
     case EOPNOTSUPP:
     case ENOSYS:

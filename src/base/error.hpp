@@ -21,7 +21,7 @@ enum class ErrorCode {
   Unauthorized,   // 401
   Forbidden,      // 403; also EPERM/EACCES
   NotFound,       // 404
-  AlreadyExists,  // 409 AlreadyExists; also EEXIST
+  AlreadyExists,  // 409 AlreadyExists; also EEXIST, EADDRINUSE
   Conflict,       // 409 Conflict: the compare of a compare-and-swap failed
   Expired,        // 410: the asked-for revision is compacted
   TooLarge,       // 413
