@@ -173,4 +173,10 @@ plan::Explanation Cluster::explain(const Host& from, Protocol protocol, const Ip
                        {.local = std::move(local)});
 }
 
+bool Cluster::asks_for_itself(const Send& send, const Host& backend) const {
+  if (!options_.mode.starts_with("userspace")) return false;
+  if (!options_.mode.ends_with("transparent") || send.from == "node1") return true;
+  return rig_.host(send.from).seen_at == backend.seen_at;
+}
+
 }  // namespace fairlead::packets

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "packets/probe.hpp"
 #include "packets/rig.hpp"
 #include "packets/scenario.hpp"
 #include "proxy/config.hpp"
@@ -48,6 +49,9 @@ class Cluster {
   // What the plan does to a packet from `from` as it reaches node1.
   plan::Explanation explain(const Host& from, Protocol protocol, const IpAddress& source,
                             const SocketAddress& to) const;
+  // Userspace mode speaks to endpoints itself, whoever asked; or, if told so, as the client, but
+  // not where both are behind one interface of the node.
+  bool asks_for_itself(const Send& send, const Host& backend) const;
 
  private:
   Cluster(const Rig& rig, Options options) : rig_(rig), options_(std::move(options)) {}

@@ -126,8 +126,9 @@ struct Case {
 };
 
 std::vector<std::string> modes_here() {
-  std::vector<std::string> out = {"nftables",       "iptables-nft", "iptables-legacy",
-                                  "iptables-large", "userspace",    "userspace-addresses"};
+  std::vector<std::string> out = {
+      "nftables",  "iptables-nft",        "iptables-legacy",      "iptables-large",
+      "userspace", "userspace-addresses", "userspace-transparent"};
   if (std::filesystem::exists("/proc/net/ip_vs")) out.emplace_back("ipvs");
   return out;
 }
@@ -243,14 +244,15 @@ class RandomPackets : public RigTest, public ::testing::WithParamInterface<Case>
       case plan::Verdict::Forward:
         break;
     }
-    // What the node sends itself would come from there; and a forwarder asks for itself.
-    const bool sees_node = GetParam().mode.starts_with("userspace") ||
-                           (GetParam().mode == "ipvs" && send.from == "node1");
+    // What the node sends itself would come from there.
+    const bool from_node = GetParam().mode == "ipvs" && send.from == "node1";
     for (const plan::EndpointShare& share : explanation.endpoints) {
       const IpAddress& at = share.backend.address;
-      out.insert(
-          fmt::format("answered by {}:{}, which saw {}", rig().owner_of(at), share.backend.port,
-                      share.masqueraded || sees_node ? Rig::masquerade_address(at) : source));
+      const std::string host = rig().owner_of(at);
+      const bool sees_node =
+          share.masqueraded || from_node || cluster.asks_for_itself(send, rig().host(host));
+      out.insert(fmt::format("answered by {}:{}, which saw {}", host, share.backend.port,
+                             sees_node ? Rig::masquerade_address(at) : source));
     }
     return out;
   }

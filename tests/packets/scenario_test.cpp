@@ -129,7 +129,6 @@ class PacketScenario : public RigTest, public ::testing::WithParamInterface<Case
   void send(const Expectation& expectation);
   void send_into_silence(const std::vector<const Expectation*>& silent);
   Expect expected_here(const Expectation& expectation) const;
-  bool forwarder_asks_for_itself(const Expectation& expectation, std::string_view backend);
   bool judge(const Expectation& expectation, const Outcome& outcome);
   void compare_explanation(const Expectation& expectation, const IpAddress& source);
 
@@ -229,31 +228,6 @@ Expect PacketScenario::expected_here(const Expectation& expectation) const {
   return expectation.expect;
 }
 
-// Userspace mode speaks to endpoints itself, whoever asked; or, if told so, as the client, but not
-// where both are behind one interface of the node. A datagram does not tell by which of the
-// service's addresses it came: the client is seen if all that lead to those endpoints allow it.
-bool PacketScenario::forwarder_asks_for_itself(const Expectation& expectation,
-                                               std::string_view backend) {
-  if (!GetParam().mode.starts_with("userspace")) return false;
-  if (!GetParam().mode.ends_with("transparent") || expectation.from == "node1") return true;
-  if (rig().host(expectation.from).seen_at == rig().host(backend).seen_at) return true;
-  if (expectation.protocol != Protocol::Udp) return false;
-  for (const auto& [key, service] : cluster_->plan().services) {
-    if (key.service_port.protocol != Protocol::Udp) continue;
-    const auto leads = [&](const plan::Frontend& frontend) {
-      return frontend.port == expectation.to.port &&
-             (frontend.address == expectation.to.address ||
-              frontend.kind == plan::FrontendKind::NodePort);
-    };
-    const auto found = std::ranges::find_if(service->frontends, leads);
-    if (found == service->frontends.end()) continue;
-    return std::ranges::any_of(service->frontends, [&](const plan::Frontend& frontend) {
-      return frontend.target == found->target && frontend.masquerade == plan::Masquerade::Always;
-    });
-  }
-  return false;
-}
-
 // Whether the outcome is as expected; failures are added to the test.
 bool PacketScenario::judge(const Expectation& expectation, const Outcome& outcome) {
   const std::string got = outcome.to_string();
@@ -283,9 +257,10 @@ bool PacketScenario::judge(const Expectation& expectation, const Outcome& outcom
     return false;
   }
   const std::string host = backend->first.substr(0, backend->first.find(':'));
+  const Send sent{.from = expectation.from, .protocol = expectation.protocol, .to = expectation.to};
   const IpAddress at = rig().host(host).addresses.at(expectation.to.address.family()).front();
   // In mode ipvs the node's own packets always are masqueraded: their source would be the service.
-  const bool sees_node = backend->second || forwarder_asks_for_itself(expectation, host) ||
+  const bool sees_node = backend->second || cluster_->asks_for_itself(sent, rig().host(host)) ||
                          (GetParam().mode == "ipvs" && expectation.from == "node1");
   const IpAddress seen = sees_node ? Rig::masquerade_address(at) : outcome.source;
   EXPECT_EQ(outcome.seen_source.to_string(), seen.to_string())

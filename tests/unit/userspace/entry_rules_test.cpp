@@ -53,6 +53,19 @@ TEST(EntryElements, AClusterIpLeadsToThePoolAndIsKnown) {
       ElementsAre("cluster-ips { 192.0.2.7 }", "routes { 192.0.2.7 . tcp . 80 : goto tcp-pool }"));
 }
 
+TEST(EntryElements, FrontendsOfOnePoolHaveOneSocketEachWayOfKeepingAddresses) {
+  auto plan = with(frontend(ClusterIp, Target::ClusterPool), Protocol::Udp);
+  plan.frontends.push_back(frontend(ExternalIp, Target::ClusterPool));
+  plan.frontends.push_back(frontend(NodePort, Target::ClusterPool));
+  for (plan::Frontend& each : plan.frontends) each.masquerade = plan::Masquerade::Always;
+  plan.frontends[0].masquerade = plan::Masquerade::Never;
+  EXPECT_THAT(udp_entries(plan),
+              testing::UnorderedElementsAre(
+                  UdpEntry{.key = plan.key, .source = source_rule(plan.frontends[0])},
+                  UdpEntry{.key = plan.key, .source = source_rule(plan.frontends[1])}));
+  EXPECT_EQ(source_rule(plan.frontends[1]), source_rule(plan.frontends[2]));
+}
+
 TEST(EntryElements, DatagramsAreToldApartByThePortOfTheirSockets) {
   EXPECT_THAT(
       texts(with(frontend(ExternalIp, Target::LocalPool, true), Protocol::Udp)),

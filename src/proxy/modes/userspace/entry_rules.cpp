@@ -36,7 +36,7 @@ void add_udp_ports(const plan::ServicePlan& plan, const plan::Frontend& frontend
                               ? std::to_string(number(frontend.port))
                               : fmt::format("{} . {}", frontend.address, number(frontend.port));
   const auto add = [&](std::string_view set, PoolKind pool) {
-    const auto port = ports.udp({.key = plan.key, .pool = pool});
+    const auto port = ports.udp({.key = plan.key, .pool = pool, .source = source_rule(frontend)});
     check(port.has_value(), "a UDP entry has its sockets");
     out.push_back(
         {.set = node + std::string(set), .key = key, .value = std::to_string(number(*port))});

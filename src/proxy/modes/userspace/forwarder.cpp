@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <latch>
+#include <set>
 #include <utility>
 
 #include "proxy/modes/userspace/loop.hpp"
@@ -205,14 +206,31 @@ Result<void> Forwarder::listen(IpFamily family) {
   return {};
 }
 
+// Where no client's address is kept, what is said of them makes no difference.
+UdpEntry Forwarder::merged(UdpEntry entry) const {
+  if (!config_.keep_sources) entry.source.reset();
+  return entry;
+}
+
+std::vector<UdpEntry> Forwarder::udp_entries_of(const plan::PlanKey& key) const {
+  std::vector<UdpEntry> out;
+  for (auto it = udp_sockets_.lower_bound({.key = key});
+       it != udp_sockets_.end() && it->first.key == key; ++it) {
+    out.push_back(it->first);
+  }
+  return out;
+}
+
 Result<void> Forwarder::open_redirected(const std::vector<plan::ServiceChange>& changes) {
   for (const plan::ServiceChange& change : changes) {
     const plan::PlanKey& key = change.after ? change.after->key : change.before->key;
     if (key.service_port.protocol != Protocol::Udp) continue;
-    const auto wanted = change.after ? udp_entries(*change.after) : std::vector<UdpEntry>{};
-    for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
-      const UdpEntry entry{.key = key, .pool = pool};
-      if (std::ranges::find(wanted, entry) == wanted.end()) close_udp(entry);
+    std::set<UdpEntry> wanted;
+    if (change.after) {
+      for (const UdpEntry& entry : udp_entries(*change.after)) wanted.insert(merged(entry));
+    }
+    for (const UdpEntry& entry : udp_entries_of(key)) {
+      if (!wanted.contains(entry)) close_udp(entry);
     }
     for (const UdpEntry& entry : wanted) {
       if (!udp_sockets_.contains(entry)) FAIRLEAD_CHECK(open_udp(entry, {.pool = entry.pool}, {}));
@@ -306,8 +324,14 @@ void Forwarder::close_place(const plan::PlanKey& key, const SocketAddress& at) {
 // ---- What others ask, and the end
 
 std::optional<Port> Forwarder::udp_port(const UdpEntry& entry) const {
-  const auto found = udp_sockets_.find(entry);
+  const auto found = udp_sockets_.find(merged(entry));
   return found == udp_sockets_.end() ? std::nullopt : std::optional(found->second.port);
+}
+
+std::vector<Port> Forwarder::udp_ports(const plan::PlanKey& key) const {
+  std::vector<Port> out;
+  for (const UdpEntry& entry : udp_entries_of(key)) out.push_back(udp_sockets_.at(entry).port);
+  return out;
 }
 
 std::vector<ServiceTotals> Forwarder::totals() const {

@@ -76,6 +76,7 @@ class Forwarder {
 
   TcpPorts tcp_ports(IpFamily family) const { return tcp_ports_.at(family); }
   std::optional<Port> udp_port(const UdpEntry& entry) const;
+  std::vector<Port> udp_ports(const plan::PlanKey& key) const;  // all of a service port
 
   const Budget& budget() const { return *budget_; }
   std::vector<ServiceTotals> totals() const;
@@ -105,6 +106,8 @@ class Forwarder {
                           const Treatment& treatment);
   void close_place(const plan::PlanKey& key, const SocketAddress& at);
   void close_udp(const UdpEntry& entry);
+  UdpEntry merged(UdpEntry entry) const;
+  std::vector<UdpEntry> udp_entries_of(const plan::PlanKey& key) const;
   template <class Work>
   void on_all_loops(Work work);
 

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -118,10 +119,29 @@ std::string text_of(const TcpEntry& entry) {
                      entry.address ? entry.address->to_string() : "-");
 }
 
+constexpr std::array<std::string_view, 3> kMasquerade = {"never", "off-cluster", "always"};
+constexpr std::string_view kClusterIp = "cluster-ip", kShortCircuit = "short-circuit";
+
+std::string text_of(const std::optional<SourceRule>& source) {
+  if (!source) return "-";
+  return fmt::format("{}+{}+{}", kMasquerade.at(static_cast<std::size_t>(source->masquerade)),
+                     source->cluster_ip ? kClusterIp : "",
+                     source->short_circuit ? kShortCircuit : "");
+}
+
+std::optional<SourceRule> source_of(std::string_view text) {
+  const auto parts = split(text, '+');
+  const auto* const found = std::ranges::find(kMasquerade, parts[0]);
+  if (parts.size() != 3 || found == kMasquerade.end()) return std::nullopt;
+  return SourceRule{.masquerade = static_cast<plan::Masquerade>(found - kMasquerade.begin()),
+                    .cluster_ip = parts[1] == kClusterIp,
+                    .short_circuit = parts[2] == kShortCircuit};
+}
+
 std::string text_of(const UdpEntry& entry) {
   const plan::ServicePortName& port = entry.key.service_port;
-  return fmt::format("udp {} {} {} {} {} {}", family_text(entry.key.family),
-                     entry.pool == PoolKind::Cluster ? "cluster" : "local",
+  return fmt::format("udp {} {} {} {} {} {} {}", family_text(entry.key.family),
+                     entry.pool == PoolKind::Cluster ? "cluster" : "local", text_of(entry.source),
                      entry.place ? entry.place->to_string() : "-", port.namespace_, port.name,
                      port.port);
 }
@@ -141,15 +161,16 @@ std::optional<TcpEntry> tcp_entry_of(const std::vector<std::string_view>& words)
 }
 
 std::optional<UdpEntry> udp_entry_of(const std::vector<std::string_view>& words) {
-  if (words.size() != 7) return std::nullopt;
-  UdpEntry out{.key = {.service_port = {.namespace_ = std::string(words[4]),
-                                        .name = std::string(words[5]),
-                                        .port = std::string(words[6]),
+  if (words.size() != 8) return std::nullopt;
+  UdpEntry out{.key = {.service_port = {.namespace_ = std::string(words[5]),
+                                        .name = std::string(words[6]),
+                                        .port = std::string(words[7]),
                                         .protocol = Protocol::Udp},
                        .family = words[1] == "4" ? IpFamily::V4 : IpFamily::V6},
-               .pool = words[2] == "cluster" ? PoolKind::Cluster : PoolKind::Local};
-  if (words[3] == "-") return out;
-  const auto place = SocketAddress::parse(words[3]);
+               .pool = words[2] == "cluster" ? PoolKind::Cluster : PoolKind::Local,
+               .source = source_of(words[3])};
+  if (words[4] == "-") return out;
+  const auto place = SocketAddress::parse(words[4]);
   if (!place) return std::nullopt;
   out.place = *place;
   return out;

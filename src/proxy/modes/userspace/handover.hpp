@@ -50,7 +50,7 @@ class Handover {
     std::function<void()> let_go;  // the other one serves
     std::function<void()> keep;    // it gave up
   };
-  // Exists: another process listens already.
+  // AlreadyExists: another process listens already.
   static Result<std::unique_ptr<Handover>> start(Hooks hooks);
   ~Handover();  // a handover that is under way is given up
   Handover(const Handover&) = delete;

@@ -227,15 +227,8 @@ void Loop::open_udp(const UdpEntry& entry, const Way& way, io::UniqueFd socket,
     if (everywhere && (local.is_loopback() || own_addresses_.contains(local))) return std::nullopt;
     return pool_for(way, client);
   };
-  // A redirected datagram does not tell by which frontend it came: the address is kept where all
-  // that lead to this socket keep it.
-  auto keeps = [this, service, pool = entry.pool](const IpAddress& client) {
-    if (sources_.empty()) return false;
-    return std::ranges::all_of(service->plan()->frontends, [&](const plan::Frontend& frontend) {
-      const bool leads_here =
-          pool_of(frontend) == pool || (pool == PoolKind::Cluster && frontend.short_circuit);
-      return !leads_here || keeps_source(source_rule(frontend), client);
-    });
+  auto keeps = [this, source = entry.source](const IpAddress& client) {
+    return source && keeps_source(*source, client);
   };
   auto listener = std::make_unique<UdpListener>(context, std::move(socket), std::move(service),
                                                 std::move(choose), std::move(keeps));

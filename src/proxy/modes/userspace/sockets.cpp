@@ -51,8 +51,12 @@ std::vector<UdpEntry> udp_entries(const plan::ServicePlan& plan) {
   std::set<UdpEntry> out;
   if (plan.key.service_port.protocol != Protocol::Udp) return {};
   for (const plan::Frontend& frontend : plan.frontends) {
-    if (const auto pool = pool_of(frontend)) out.insert({.key = plan.key, .pool = *pool});
-    if (frontend.short_circuit) out.insert({.key = plan.key, .pool = PoolKind::Cluster});
+    const SourceRule source = source_rule(frontend);
+    const auto add = [&](PoolKind pool) {
+      out.insert({.key = plan.key, .pool = pool, .source = source});
+    };
+    if (const auto pool = pool_of(frontend)) add(*pool);
+    if (frontend.short_circuit) add(PoolKind::Cluster);
   }
   return {out.begin(), out.end()};
 }

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "io/fd.hpp"
 #include "proxy/modes/userspace/service.hpp"
+#include "proxy/modes/userspace/source.hpp"
 
 namespace fairlead::userspace {
 
@@ -37,10 +38,13 @@ struct TcpEntry {
   auto operator<=>(const TcpEntry&) const = default;
 };
 
-// Which sockets a service port's datagrams are for; likewise.
+// Which sockets a service port's datagrams are for; likewise. A redirected datagram does not tell
+// by which frontend it came: those that say different things of their clients' addresses have
+// different sockets, where such addresses may be kept.
 struct UdpEntry {
   plan::PlanKey key;
   PoolKind pool = PoolKind::Cluster;
+  std::optional<SourceRule> source{};
   std::optional<SocketAddress> place{};
   auto operator<=>(const UdpEntry&) const = default;
 };
@@ -53,7 +57,7 @@ struct Sockets {
 
 // Which pool the clients in general of a frontend are led to; nothing when they are turned away.
 std::optional<PoolKind> pool_of(const plan::Frontend& frontend);
-// The UDP sockets a plan needs.
+// The UDP sockets a plan needs, told apart by `source` as well.
 std::vector<UdpEntry> udp_entries(const plan::ServicePlan& plan);
 
 // A classic BPF program that says how much of a packet a socket gets, 0 = it is dropped

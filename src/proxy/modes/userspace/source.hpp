@@ -15,6 +15,7 @@ struct SourceRule {
   plan::Masquerade masquerade = plan::Masquerade::Always;
   bool cluster_ip = false;
   bool short_circuit = false;
+  auto operator<=>(const SourceRule&) const = default;
 };
 SourceRule source_rule(const plan::Frontend& frontend);
 

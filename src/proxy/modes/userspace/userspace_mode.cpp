@@ -238,15 +238,6 @@ Result<void> UserspaceMode::remove() {
   return remove_other_entrance();
 }
 
-std::vector<Port> UserspaceMode::ports_of(const plan::PlanKey& key) const {
-  std::vector<Port> out;
-  if (!forwarder_) return out;
-  for (const PoolKind pool : {PoolKind::Cluster, PoolKind::Local}) {
-    if (const auto port = forwarder_->udp_port({.key = key, .pool = pool})) out.push_back(*port);
-  }
-  return out;
-}
-
 Result<std::vector<plan::Traffic>> UserspaceMode::traffic(const plan::Plan&) {
   std::vector<plan::Traffic> out;
   if (!forwarder_) return out;

@@ -61,7 +61,8 @@ class UserspaceMode final : public plan::Mode, private Ports {
   int successor_fd() const override { return succeeded_.get(); }
   Result<bool> tampered() override { return false; }
   std::vector<Port> udp_ports(const plan::PlanKey& key) const override {
-    return home_->run([&] { return ports_of(key); });
+    return home_->run(
+        [&] { return forwarder_ ? forwarder_->udp_ports(key) : std::vector<Port>{}; });
   }
   bool counts_traffic() const override { return true; }
   Result<std::vector<plan::Traffic>> traffic(const plan::Plan& plan) override;
@@ -91,7 +92,6 @@ class UserspaceMode final : public plan::Mode, private Ports {
   Result<plan::ApplyStats> change(const plan::Plan& plan, const plan::PlanDelta& delta);
   Result<std::vector<std::string>> compare(const plan::Plan& plan, std::size_t limit);
   Result<void> remove();
-  std::vector<Port> ports_of(const plan::PlanKey& key) const;
   Result<void> serve(const std::vector<plan::ServiceChange>& changes);
   Result<void> retire(const std::vector<plan::ServiceChange>& changes);
 
