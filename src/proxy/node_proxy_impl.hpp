@@ -69,6 +69,8 @@ class NodeProxy::Impl {
   io::Task<void> watch_successor(int fd);
   io::Task<void> watch_config_file();
   io::Task<void> take_outcome(Outcome outcome);
+  io::Task<void> serve_health_checks();
+  io::Task<void> rest();
   io::Task<void> count_traffic(std::string target);
   io::Task<void> read_traffic();
   void log_outcome(const Outcome& outcome);
@@ -105,6 +107,7 @@ class NodeProxy::Impl {
   std::optional<client::Reflector<kube::ServiceCidr>> ranges_;
   std::optional<RetryingServer> health_server_, metrics_server_;
   HealthCheckServers health_checks_;
+  std::optional<MonoTime> health_checks_due_;  // of those that cannot be served yet
   MetricsSurface metrics_surface_;
   io::Event wake_, tamper_checked_, surroundings_changed_;
   io::asio::steady_timer traffic_counted_;  // cancelled when a reading under way has ended

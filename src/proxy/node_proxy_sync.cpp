@@ -18,11 +18,7 @@ io::Task<void> NodeProxy::Impl::sync_loop() {
   while (!co_await io::cancelled() && !failed_) {
     auto job = syncer_.next_job();
     if (!job) {
-      if (const auto wake = syncer_.wake_at()) {
-        co_await wake_.wait_until(*wake);
-      } else {
-        co_await wake_.wait();
-      }
+      co_await rest();
       continue;
     }
     if (job->kind == Job::Kind::Commit) {
@@ -35,6 +31,29 @@ io::Task<void> NodeProxy::Impl::sync_loop() {
       return std::optional<Outcome>(kernel->run(std::move(*shared)));
     });
     co_await take_outcome(*std::move(outcome));
+  }
+}
+
+// Until there may be something to do.
+io::Task<void> NodeProxy::Impl::rest() {
+  auto wake = syncer_.wake_at();
+  if (health_checks_due_ && (!wake || *health_checks_due_ < *wake)) wake = health_checks_due_;
+  if (wake) {
+    co_await wake_.wait_until(*wake);
+  } else {
+    co_await wake_.wait();
+  }
+  if (health_checks_due_ && *health_checks_due_ <= options_.clock->mono()) {
+    co_await serve_health_checks();
+  }
+}
+
+io::Task<void> NodeProxy::Impl::serve_health_checks() {
+  co_await health_checks_.reconcile(
+      wanted_health_checks(syncer_.compiler().health_checks(), syncer_.compiler().plan()));
+  health_checks_due_.reset();
+  if (const auto pause = health_checks_.retry_in()) {
+    health_checks_due_ = options_.clock->mono() + *pause;
   }
 }
 
@@ -55,11 +74,7 @@ io::Task<void> NodeProxy::Impl::take_outcome(Outcome outcome) {
   }
   if (outcome.kind == Job::Kind::Commit) first_sync_done_ = true;
   metrics_.rules(outcome.rules);
-  // With each audit as well: in quiet times that is what tries a taken port again.
-  if (outcome.kind != Job::Kind::CheckTamper) {
-    co_await health_checks_.reconcile(
-        wanted_health_checks(syncer_.compiler().health_checks(), syncer_.compiler().plan()));
-  }
+  if (outcome.kind == Job::Kind::Commit) co_await serve_health_checks();
 }
 
 // Before each answer of the metrics server. Scrapes at the same time, and those that follow within
@@ -111,6 +126,10 @@ void NodeProxy::Impl::log_outcome(const Outcome& outcome) {
       found += (found.empty() ? "" : "; ") + finding;
     }
     log::warning("Somebody else changed our rules", {{"found", found}, {"mended", !outcome.error}});
+  }
+  if (outcome.error && outcome.error->code == ErrorCode::Cancelled) {
+    log::info("The rules are left as they are", {{"because", *outcome.error}});
+    return;
   }
   if (outcome.error) {
     const auto wake = syncer_.wake_at();

@@ -1,12 +1,16 @@
 #include "proxy/servers.hpp"
 
+#include <algorithm>
+
 #include "base/log.hpp"
 #include "io/socket.hpp"
 
 namespace fairlead::proxy {
 namespace {
 
-constexpr std::chrono::seconds kBindRetry{5};
+constexpr std::chrono::milliseconds kFirstPause{250};
+constexpr std::chrono::seconds kServerPause{5};
+constexpr std::chrono::seconds kHealthCheckPause{30};
 
 // Both functions are the server's, which outlives its exchanges.
 io::Task<void> answer(io::HttpExchange& exchange, const Responder& responder,
@@ -57,6 +61,12 @@ Result<std::unique_ptr<io::HttpServer>> start_server(io::Executor executor,
                std::move(prepare));
 }
 
+Duration FailedTries::pause(Duration most) const {
+  Duration out = kFirstPause;
+  for (unsigned i = 1; i < count_ && out < most; ++i) out *= 2;
+  return std::min(out, most);
+}
+
 Result<void> RetryingServer::try_start() {
   FAIRLEAD_TRY(address, SocketAddress::parse(config_.address));
   FAIRLEAD_TRY(server, start_server(config_.executor, address, true, config_.name,
@@ -66,17 +76,24 @@ Result<void> RetryingServer::try_start() {
 }
 
 io::Task<void> RetryingServer::run() {
+  FailedTries failed;
   while (true) {
     const auto started = try_start();
     if (started) co_return;
+    failed.add();
     const Error error = started.error().with_context(config_.name + " server");
     if (config_.hard_fail) {
       config_.on_fatal(error);
       co_return;
     }
-    log::error("Cannot start server, trying again in 5 s",
-               {{"server", config_.name}, {"address", config_.address}, {"err", error}});
-    if (!co_await io::sleep_for(kBindRetry)) co_return;
+    const Duration pause = failed.pause(kServerPause);
+    if (failed.is_complaint()) {
+      log::error("Cannot start server, trying again", {{"server", config_.name},
+                                                       {"address", config_.address},
+                                                       {"err", error},
+                                                       {"in", format_duration(pause)}});
+    }
+    if (!co_await io::sleep_for(pause)) co_return;
   }
 }
 
@@ -113,17 +130,28 @@ io::Task<void> HealthCheckServers::reconcile(std::map<SocketAddress, Wanted> wan
     auto server = start_server(config_.executor, address, false, "service health check", respond);
     if (server) {
       servers_.emplace(address, *std::move(server));
-      complained_.erase(address);
+      failed_.erase(address);
       continue;
     }
     const kube::NamespacedName& service = wanted_.at(address).service;
-    if (complained_.insert(address).second) {
-      log::error("Cannot serve a service's health checks, trying again with each sync",
+    FailedTries& failed = failed_[address];
+    failed.add();
+    if (failed.is_first_complaint()) {
+      log::error("Cannot serve a service's health checks, trying again",
                  {{"service", service.to_string()}, {"err", server.error()}});
     }
-    if (config_.on_failure) config_.on_failure(service, server.error());
+    if (failed.is_complaint() && config_.on_failure) config_.on_failure(service, server.error());
   }
-  std::erase_if(complained_, [&](const SocketAddress& where) { return !wanted_.contains(where); });
+  std::erase_if(failed_, [&](const auto& entry) { return !wanted_.contains(entry.first); });
+}
+
+std::optional<Duration> HealthCheckServers::retry_in() const {
+  std::optional<Duration> out;
+  for (const auto& [address, failed] : failed_) {
+    const Duration pause = failed.pause(kHealthCheckPause);
+    out = out ? std::min(*out, pause) : pause;
+  }
+  return out;
 }
 
 io::Task<void> HealthCheckServers::close() { co_await reconcile({}); }

@@ -12,6 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::ElementsAre;
+using testing::IsEmpty;
 
 const kube::NamespacedName kService{.namespace_ = "ns", .name = "lb"};
 
@@ -95,17 +96,26 @@ TEST(RetryingServer, AnswersWhatItsPreparationHasMadeReady) {
   loop.run(server.close());
 }
 
-TEST_F(HealthCheckServersTest, TakenPortIsToldOfEachTimeAndServedOnceItIsFree) {
+TEST_F(HealthCheckServersTest, TakenPortIsTriedOnAndToldOfWhenItLasts) {
   std::optional<TakenPort> taken(std::in_place);
   const SocketAddress where = taken->address;
   const std::map<SocketAddress, HealthCheckServers::Wanted> wanted = {
       {where, {.service = kService, .local_endpoints = 1}}};
   reconcile(wanted);
+  EXPECT_EQ(servers_.retry_in(), Duration{250ms});
+  reconcile(wanted);
+  EXPECT_EQ(servers_.retry_in(), Duration{500ms});
+  EXPECT_THAT(failures_, IsEmpty()) << "the process before this one may still end";
+  reconcile(wanted);
   reconcile(wanted);
   EXPECT_THAT(failures_, ElementsAre("ns/lb", "ns/lb"));
+  for (int i = 0; i < 20; ++i) reconcile(wanted);
+  EXPECT_EQ(servers_.retry_in(), Duration{30s});
+  failures_.clear();
   taken.reset();
   reconcile(wanted);
-  EXPECT_EQ(failures_.size(), 2U);
+  EXPECT_THAT(failures_, IsEmpty());
+  EXPECT_EQ(servers_.retry_in(), std::nullopt);
   EXPECT_EQ(ask(where)->status, 200U);
 }
 

@@ -151,9 +151,9 @@ Result<void> UserspaceMode::may_change() const {
     case Tenure::Ours:
       return {};
     case Tenure::HandingOver:
-      return make_error(ErrorCode::Unavailable, "another process is about to take over");
+      return make_error(ErrorCode::Cancelled, "another process is about to take over");
     case Tenure::Over:
-      return make_error(ErrorCode::Unavailable, "another process has taken over");
+      return make_error(ErrorCode::Cancelled, "another process has taken over");
   }
   return {};
 }
