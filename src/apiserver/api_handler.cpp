@@ -102,6 +102,7 @@ ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticat
       authenticator_(authenticator),
       authorizer_(authorizer),
       guard_(authorizer),
+      metrics_(registry),
       resources_(registry, clock, guard_),
       reviews_(tokens, authenticator, authorizer),
       discovery_(registry.strategies()),
@@ -137,6 +138,7 @@ void ApiHandler::describe() {
 io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   const io::HttpRequest& request = exchange->request();
   const MonoTime began = Clock::real().mono();
+  const auto took = [began] { return Clock::real().mono() - began; };
   const Result<io::Url> url = io::parse_target(request.target);
   AuditedRequest audited(audit_, *exchange);
   AuditedExchange watched(*exchange, audited);
@@ -144,7 +146,10 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   Answer answered =
       url ? co_await answer(&watched, trusted, &*url, &audited)
           : Answer(bad_request(fmt::format("malformed request target: {}", url.error())));
-  if (answered && !*answered) co_return;  // streamed
+  if (answered && !*answered) {  // streamed
+    metrics_.answered(request, audited, took());
+    co_return;
+  }
   if (!answered) audited.fails(answered.error());
 
   io::HttpResponse response =
@@ -159,20 +164,29 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   }
   response.headers.push_back({"Audit-Id", audited.id()});
   if (log::enabled(3)) {
-    const auto took =
-        std::chrono::duration_cast<std::chrono::microseconds>(Clock::real().mono() - began);
-    log::verbose(3, "HTTP",
-                 {{"verb", request.method},
-                  {"URI", request.target},
-                  {"code", response.status},
-                  {"microseconds", took.count()},
-                  {"auditID", audited.id()}});
+    log::verbose(
+        3, "HTTP",
+        {{"verb", request.method},
+         {"URI", request.target},
+         {"code", response.status},
+         {"microseconds", std::chrono::duration_cast<std::chrono::microseconds>(took()).count()},
+         {"auditID", audited.id()}});
   }
   // Who has the answer may count on its being written down.
   audited.answers(response.status);
   audited.complete();
   static_cast<void>(
       co_await exchange->respond(std::move(response)));  // a peer that is gone needs no answer
+  metrics_.answered(request, audited, took());
+}
+
+io::HttpResponse ApiHandler::answer_metrics() {
+  io::HttpResponse out =
+      text_response(200, metrics_.text({.reading = reading_,
+                                        .writing = writing_,
+                                        .audit_lost = audit_ == nullptr ? 0 : audit_->lost()}));
+  out.headers.front().value = "text/plain; version=0.0.4; charset=utf-8";
+  return out;
 }
 
 io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool trusted,
@@ -202,9 +216,13 @@ io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool
   if (of_resource) co_return answer_review(request, *url, *user, *path, *audited);
   auto allowed = authorize(*user, asked, *audited);
   if (!allowed) co_return std::move(allowed).error();
-  if (url->path == "/healthz" || url->path == "/livez" || url->path == "/readyz") {
+  if (is_health(url->path)) {
     if (!is_reading(request.method)) co_return method_not_allowed();
     co_return co_await answer_health(url->path, url->param("verbose").has_value());
+  }
+  if (url->path == kMetricsPath) {
+    if (!is_reading(request.method)) co_return method_not_allowed();
+    co_return answer_metrics();
   }
   auto found = answer_static(request, *url);
   if (!found) co_return text_response(404, "404 page not found\n");

@@ -1,12 +1,13 @@
 // ApiHandler: one HTTP request from its first look to its last byte: who asks, what for, may they,
-// and what to say. Serves health, version, discovery and OpenAPI itself and hands resources to the
-// ResourceHandler. Loop thread only.
+// and what to say. Serves health, metrics, version, discovery and OpenAPI itself and hands
+// resources to the ResourceHandler. Loop thread only.
 #pragma once
 
 #include <map>
 #include <optional>
 #include <string>
 
+#include "apiserver/api_metrics.hpp"
 #include "apiserver/audit.hpp"
 #include "apiserver/auth.hpp"
 #include "apiserver/authorizer.hpp"
@@ -42,6 +43,7 @@ class ApiHandler {
                        const ApiPath& path, AuditedRequest& audited) const;
   ApiResult<void> authorize(const User& user, const Attributes& asked,
                             AuditedRequest& audited) const;
+  io::HttpResponse answer_metrics();
   io::Task<io::HttpResponse> answer_health(std::string path, bool verbose);
   std::optional<io::HttpResponse> answer_static(const io::HttpRequest& request,
                                                 const io::Url& url) const;
@@ -55,6 +57,7 @@ class ApiHandler {
   const Authenticator& authenticator_;
   const Authorizer& authorizer_;
   const RbacGuard guard_;
+  ApiMetrics metrics_;
   ResourceHandler resources_;
   Reviews reviews_;
   Discovery discovery_;

@@ -46,6 +46,9 @@ class AuditedRequest {
   AuditedRequest& operator=(const AuditedRequest&) = delete;
 
   const std::string& id() const { return id_; }
+  const Attributes& asked() const { return asked_; }
+  const std::string& version() const { return version_; }  // of the API; empty: no resource's
+  unsigned code() const { return code_; }
 
   void asks(Attributes asked, std::string version);
   void asked_by(const User& user);  // writes RequestReceived

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apiserver/request_attributes.hpp"
 #include "base/log.hpp"
 #include "base/text.hpp"
 
@@ -40,10 +41,7 @@ std::vector<std::string> csv_fields(std::string_view line) {
   return out;
 }
 
-bool is_health(std::string_view target) {
-  const std::string_view path = target.substr(0, target.find('?'));
-  return path == "/healthz" || path == "/livez" || path == "/readyz";
-}
+std::string_view path_of(std::string_view target) { return target.substr(0, target.find('?')); }
 
 }  // namespace
 
@@ -102,7 +100,7 @@ ApiResult<User> Authenticator::authenticate(const io::HttpRequest& request, cons
                 .uid = {},
                 .groups = {std::string(kMasters), std::string(kAuthenticated)}};
   }
-  if (anonymous_ == Anonymous::Health && !is_health(request.target)) return unauthorized();
+  if (anonymous_ == Anonymous::Health && !is_health(path_of(request.target))) return unauthorized();
   return User{.name = std::string(kAnonymous), .groups = {std::string(kUnauthenticated)}};
 }
 

@@ -160,6 +160,7 @@ std::vector<WatchedEvent> Watcher::take(std::size_t bytes) {
     taken += event->object->json->size();
     out.push_back(*std::move(event));
   }
+  cache_.events_taken_ += out.size();
   skip_foreign();
   return out;
 }

@@ -142,6 +142,7 @@ class ObjectCache {
   Revision oldest() const { return oldest_; }
   std::size_t size() const { return objects_.size(); }
   std::size_t watchers() const { return watchers_.size(); }
+  std::uint64_t events_taken() const { return events_taken_; }  // by all watchers there ever were
 
   ObjectPtr find(std::string_view key) const;                     // null when absent
   using Objects = std::map<std::string, ObjectPtr, std::less<>>;  // by key
@@ -176,6 +177,7 @@ class ObjectCache {
   std::deque<std::shared_ptr<const Watcher::Past>> ring_;
   std::uint64_t ring_begin_ = 0;  // place of its first event; places are never used again
   std::size_t ring_bytes_ = 0;
+  std::uint64_t events_taken_ = 0;
   Revision revision_ = 0;
   Revision last_change_ = 0;
   Revision oldest_ = 0;

@@ -70,6 +70,7 @@ std::vector<StandardRole> roles_of_everybody() {
   return {
       {.name = "system:public-info-viewer", .rules = {get(health)}},
       {.name = "system:discovery", .rules = {get(discovery)}},
+      {.name = "system:monitoring", .rules = {get({"/healthz", "/livez", "/readyz", "/metrics"})}},
       {.name = "system:basic-user",
        .rules = {on("authorization.k8s.io", {"selfsubjectaccessreviews", "selfsubjectrulesreviews"},
                     {"create"}),
@@ -119,6 +120,7 @@ std::vector<StandardBinding> standard_bindings() {
        .kind = "Group",
        .subjects = {std::string(kAuthenticated), std::string(kUnauthenticated)}},
       {.role = "system:discovery", .kind = "Group", .subjects = {std::string(kAuthenticated)}},
+      {.role = "system:monitoring", .kind = "Group", .subjects = {"system:monitoring"}},
       {.role = "system:basic-user", .kind = "Group", .subjects = {std::string(kAuthenticated)}},
       {.role = "system:service-account-issuer-discovery",
        .kind = "Group",

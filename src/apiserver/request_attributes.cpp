@@ -21,6 +21,10 @@ std::string selected_name(const io::Url& url) {
 
 bool is_reading(std::string_view method) { return method == "GET" || method == "HEAD"; }
 
+bool is_health(std::string_view path) {
+  return path == "/healthz" || path == "/livez" || path == "/readyz";
+}
+
 ApiResult<Verb> verb_of(const io::HttpRequest& request, const io::Url& url, const ApiPath& path) {
   const bool named = !path.name.empty();
   if (is_reading(request.method)) {

@@ -11,6 +11,9 @@ namespace fairlead::apiserver {
 
 bool is_reading(std::string_view method);  // HEAD is a GET without the answer's body
 
+// What probes ask, and everybody may.
+bool is_health(std::string_view path);
+
 // 405 when the method means nothing there.
 ApiResult<Verb> verb_of(const io::HttpRequest& request, const io::Url& url, const ApiPath& path);
 

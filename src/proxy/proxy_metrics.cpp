@@ -3,8 +3,7 @@
 #include <array>
 #include <utility>
 
-#include "base/version.hpp"
-#include "proxy/process_metrics.hpp"
+#include "base/process_metrics.hpp"
 
 namespace fairlead::proxy {
 namespace {
@@ -201,16 +200,7 @@ ProxyMetrics::ProxyMetrics(Config config) : config_(std::move(config)) {
   for (const Metric& metric : {kServicePending, kEndpointPending}) {
     registry_.gauge(metric.name, metric.help);
   }
-  registry_
-      .gauge("kubernetes_build_info", "Constant 1, labelled with the build",
-             {{"major", std::string(kKubernetesMajor)},
-              {"minor", std::string(kKubernetesMinor)},
-              {"git_version", std::string(kKubernetesVersion)},
-              {"compiler", "clang"},
-              {"platform", build_platform()}})
-      .set(1);
-  registry_.gauge("process_start_time_seconds", "Start of the process since the epoch")
-      .set(seconds(config_.started));
+  metrics::describe_process(registry_, config_.started);
 }
 
 metrics::Labels ProxyMetrics::of(IpFamily family, Labels more) const {
@@ -329,7 +319,7 @@ void ProxyMetrics::api_request(const std::string& method, const std::string& hos
 }
 
 std::string ProxyMetrics::serialize() {
-  report_process(registry_);
+  metrics::report_process(registry_);
   return registry_.serialize() + traffic_text(traffic_);
 }
 

@@ -109,6 +109,13 @@ TEST_F(RbacTest, ARestartedServerKnowsTheSame) {
   EXPECT_TRUE(again.allows(user("alice"), {.verb = "get", .resource = "pods", .ns = "default"}));
 }
 
+TEST_F(RbacTest, MetricsAreForMonitoringAndAdministrators) {
+  const Attributes metrics{.verb = "get", .path = "/metrics"};
+  EXPECT_FALSE(rbac_->allows(user("alice"), metrics));
+  EXPECT_TRUE(rbac_->allows({.name = "prometheus", .groups = {"system:monitoring"}}, metrics));
+  EXPECT_TRUE(rbac_->allows({.name = "root", .groups = {"system:masters"}}, metrics));
+}
+
 TEST_F(RbacTest, SaysWhy) {
   bind("look", "view", kAlice);
   EXPECT_EQ(rbac_->reason(user("alice"), {.verb = "get", .resource = "pods", .ns = "default"}),

@@ -1,4 +1,4 @@
-#include "proxy/process_metrics.hpp"
+#include "base/process_metrics.hpp"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <fstream>
 
-namespace fairlead::proxy {
+#include "base/version.hpp"
+
+namespace fairlead::metrics {
 namespace {
 
 struct Memory {
@@ -45,19 +47,8 @@ double most_files() {
   return static_cast<double>(limit.rlim_cur);
 }
 
-}  // namespace
-
-void report_process(metrics::Registry& registry) {
-  const Memory now = memory();
-  registry.gauge("process_resident_memory_bytes", "Resident memory").set(now.resident_bytes);
-  registry.gauge("process_virtual_memory_bytes", "Virtual memory").set(now.virtual_bytes);
-  registry.gauge("process_open_fds", "Open file descriptors").set(open_files());
-  registry.gauge("process_max_fds", "Most file descriptors it may open").set(most_files());
-  auto cpu = registry.counter("process_cpu_seconds_total", "User and system time");
-  cpu.add(std::max(0.0, cpu_seconds() - cpu.value()));
-}
-
-std::string build_platform() {
+// As Go names it.
+std::string_view build_platform() {
 #if defined(__x86_64__)
   return "linux/amd64";
 #elif defined(__aarch64__)
@@ -67,4 +58,29 @@ std::string build_platform() {
 #endif
 }
 
-}  // namespace fairlead::proxy
+}  // namespace
+
+void describe_process(Registry& registry, WallTime started) {
+  registry
+      .gauge("kubernetes_build_info", "Constant 1, labelled with the build",
+             {{"major", std::string(kKubernetesMajor)},
+              {"minor", std::string(kKubernetesMinor)},
+              {"git_version", std::string(kKubernetesVersion)},
+              {"compiler", "clang"},
+              {"platform", std::string(build_platform())}})
+      .set(1);
+  registry.gauge("process_start_time_seconds", "Start of the process since the epoch")
+      .set(std::chrono::duration<double>(started.time_since_epoch()).count());
+}
+
+void report_process(Registry& registry) {
+  const Memory now = memory();
+  registry.gauge("process_resident_memory_bytes", "Resident memory").set(now.resident_bytes);
+  registry.gauge("process_virtual_memory_bytes", "Virtual memory").set(now.virtual_bytes);
+  registry.gauge("process_open_fds", "Open file descriptors").set(open_files());
+  registry.gauge("process_max_fds", "Most file descriptors it may open").set(most_files());
+  auto cpu = registry.counter("process_cpu_seconds_total", "User and system time");
+  cpu.add(std::max(0.0, cpu_seconds() - cpu.value()));
+}
+
+}  // namespace fairlead::metrics
