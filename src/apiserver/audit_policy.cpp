@@ -23,12 +23,9 @@ bool has(const Texts& texts, std::string_view text) {
 // No texts are no condition.
 bool fits(const Texts& texts, std::string_view text) { return texts.empty() || has(texts, text); }
 
-// Names and values of the file are quoted in it, and may have line ends in them.
 template <class... Args>
 Error wrong(fmt::format_string<Args...> format, Args&&... args) {
-  Error out = make_error(ErrorCode::Invalid, format, std::forward<Args>(args)...);
-  std::ranges::replace(out.message, '\n', ' ');
-  return out;
+  return make_error(ErrorCode::Invalid, format, std::forward<Args>(args)...);
 }
 
 Result<AuditStages> without(AuditStages stages, const Texts& omitted, std::string_view path) {

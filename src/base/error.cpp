@@ -1,5 +1,6 @@
 #include "base/error.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -84,6 +85,24 @@ ErrorCode code_of_errno(int err) {
   }
 }
 }  // namespace
+
+std::string one_line(std::string text) {
+  const auto is_control = [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; };
+  if (std::ranges::none_of(text, is_control)) return text;
+  std::string out;
+  for (const char c : text) {
+    if (!is_control(c)) {
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+    }
+  }
+  return out;
+}
 
 Error errno_error(int err, std::string_view what) {
   char buffer[128];

@@ -48,13 +48,16 @@ struct Error {
   bool operator==(const Error&) const = default;
 };
 
+// Control characters as "\n", "\t" or "\x01": what is quoted in a message may come from anybody.
+std::string one_line(std::string text);
+
 // An Error from an errno value; the code is derived from it (EPERM -> Forbidden, ENOENT ->
 // NotFound, ...).
 Error errno_error(int err, std::string_view what);
 
 template <class... Args>
 [[nodiscard]] Error make_error(ErrorCode code, fmt::format_string<Args...> format, Args&&... args) {
-  return Error{.code = code, .message = fmt::format(format, std::forward<Args>(args)...)};
+  return Error{.code = code, .message = one_line(fmt::format(format, std::forward<Args>(args)...))};
 }
 
 // Either a T or an Error. A thin [[nodiscard]] face over tl::expected so that no caller can drop a

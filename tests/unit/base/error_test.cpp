@@ -37,6 +37,12 @@ TEST(Error, ContextGoesInFrontAndTheRestStays) {
   EXPECT_EQ(fmt::format("<{}>", make_error(ErrorCode::Invalid, "port {}", 0)), "<port 0>");
 }
 
+TEST(Error, IsOneLineWhateverItQuotes) {
+  EXPECT_EQ(make_error(ErrorCode::Invalid, "unknown field \"{}\"", "a\nb\tc\r\x7f").message,
+            "unknown field \"a\\nb\\tc\\x0d\\x7f\"");
+  EXPECT_EQ(one_line("größer als 1"), "größer als 1");
+}
+
 Result<int> half(int n) {
   if (n % 2 != 0) return make_error(ErrorCode::Invalid, "{} is odd", n);
   return n / 2;
