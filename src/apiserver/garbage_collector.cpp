@@ -14,10 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kRetry = 5s;
-constexpr auto kCatchUpPatience = 10s;
-
-// Gone already: then there is nothing to do any more.
-bool is_settled(const StatusError& error) { return error.code == 404; }
 
 template <class Range, class Value>
 bool contains(const Range& range, const Value& value) {
@@ -155,19 +151,9 @@ io::Task<void> GarbageCollector::run() {
 }
 
 // From here on an owner that is not in its cache is gone, for whatever was committed before.
-io::Task<bool> GarbageCollector::catch_up() {
-  const auto current = co_await registry_.store().synchronize();
-  if (!current) co_return false;
-  const auto deadline = std::chrono::steady_clock::now() + kCatchUpPatience;
-  for (const auto& resource : registry_.resources()) {
-    if (!co_await resource->cache.wait_for(*current, deadline)) co_return false;
-  }
-  co_return true;
-}
-
 io::Task<bool> GarbageCollector::work_off() {
   if (dirty_.empty()) co_return true;
-  if (!co_await catch_up()) co_return false;
+  if (!co_await registry_.catch_up()) co_return false;
   Places work = std::exchange(dirty_, {});
   for (auto place = work.begin(); place != work.end();) {
     const bool done = co_await examine(place->second, place->first);
@@ -215,7 +201,7 @@ io::Task<bool> GarbageCollector::collect(Resource* resource, ObjectPtr object, b
     mark(object->key, resource);
     co_return true;
   }
-  if (is_settled(removed.error())) co_return true;
+  if (is_gone(removed.error())) co_return true;
   log::warning("Object whose owners are gone stays, retrying",
                {{"key", object->key}, {"err", removed.error().message}});
   co_return false;
@@ -258,7 +244,7 @@ io::Task<bool> GarbageCollector::drop_references(Resource* resource, ObjectPtr o
         if (!kept.empty()) metadata["ownerReferences"] = std::move(kept);
         return ApiResult<Document>(std::move(next));
       });
-  if (done || is_settled(done.error())) co_return true;
+  if (done || is_gone(done.error())) co_return true;
   log::warning("Reference to an owner stays, retrying",
                {{"key", object->key}, {"err", done.error().message}});
   co_return false;
@@ -274,7 +260,7 @@ io::Task<bool> GarbageCollector::drop_finalizer(Resource* resource, ObjectPtr ob
         if (string_at(current, "metadata.uid") == uid) remove_finalizer(next, finalizer);
         return ApiResult<Document>(std::move(next));
       });
-  if (done || is_settled(done.error())) co_return true;
+  if (done || is_gone(done.error())) co_return true;
   log::warning("Finalizer stays, retrying", {{"key", object->key}, {"err", done.error().message}});
   co_return false;
 }

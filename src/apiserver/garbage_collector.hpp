@@ -51,7 +51,6 @@ class GarbageCollector {
   bool needs_work(const CachedObject& object) const;
   std::vector<std::pair<Resource*, ObjectPtr>> dependents_of(const CachedObject& owner) const;
 
-  io::Task<bool> catch_up();
   // Each true when nothing is left to do or it comes up again by itself.
   io::Task<bool> examine(Resource* resource, std::string key);
   io::Task<bool> collect(Resource* resource, ObjectPtr object, bool foreground);

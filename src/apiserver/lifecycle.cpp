@@ -26,17 +26,6 @@ io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* c
   co_return Result<void>();
 }
 
-io::Task<Result<void>> make_service_cidr(Registry* registry, const Clock* clock,
-                                         std::vector<IpPrefix> ranges) {
-  Resource* resource = registry->find("networking.k8s.io", "v1", "servicecidrs");
-  if (resource == nullptr) co_return Result<void>();
-  boost::json::array cidrs;
-  for (const IpPrefix& range : ranges) cidrs.emplace_back(range.to_string());
-  co_return co_await create_unless_there(
-      registry, clock, resource, "",
-      {{"metadata", Document{{"name", "kubernetes"}}}, {"spec", Document{{"cidrs", cidrs}}}});
-}
-
 // ---- namespaces
 
 NamespaceReaper::NamespaceReaper(Registry& registry, const Clock& clock, io::Executor executor)

@@ -10,17 +10,11 @@
 #include "apiserver/object_writer.hpp"
 #include "apiserver/registry.hpp"
 #include "base/clock.hpp"
-#include "base/ip.hpp"
 
 namespace fairlead::apiserver {
 
 // Namespaces default, kube-system, kube-public, kube-node-lease; existing ones are left alone.
 io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* clock);
-
-// ServiceCIDR kubernetes, which tells node proxies the ranges cluster IPs are taken from; an
-// existing one is left alone.
-io::Task<Result<void>> make_service_cidr(Registry* registry, const Clock* clock,
-                                         std::vector<IpPrefix> ranges);
 
 // Deletes what is in namespaces that are being deleted, then lets go of them. Runs until cancelled.
 class NamespaceReaper {

@@ -10,6 +10,8 @@
 namespace fairlead::apiserver {
 
 WriteRequest own_request(const Clock& clock, std::string ns, std::string name = {});
+// The object a write was for is not there any more.
+inline bool is_gone(const StatusError& error) { return error.code == 404; }
 Error to_error(const StatusError& error, std::string_view what);
 io::Task<Result<void>> create_unless_there(Registry* registry, const Clock* clock,
                                            Resource* resource, std::string ns, Document object);

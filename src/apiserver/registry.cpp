@@ -1,6 +1,7 @@
 #include "apiserver/registry.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 namespace fairlead::apiserver {
 namespace {
@@ -8,6 +9,7 @@ namespace {
 // A restarted server can resume watches from this many revisions ago, if the store still knows
 // them.
 constexpr Revision kReplayed = 5000;
+constexpr auto kCatchUpPatience = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -53,6 +55,16 @@ io::Task<Result<void>> Registry::load_ranges() {
                                         [this](const EventBatch& batch) { apply_ranges(batch); }));
   ranges_feed_ = std::move(feed);
   co_return Result<void>();
+}
+
+io::Task<bool> Registry::catch_up() {
+  const auto current = co_await store_.synchronize();
+  if (!current) co_return false;
+  const auto deadline = std::chrono::steady_clock::now() + kCatchUpPatience;
+  for (const auto& resource : resources_) {
+    if (!co_await resource->cache.wait_for(*current, deadline)) co_return false;
+  }
+  co_return true;
 }
 
 void Registry::apply(Resource& resource, const EventBatch& batch) {

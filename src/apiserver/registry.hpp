@@ -41,6 +41,10 @@ class Registry final : public StateReader {
   // Fills the caches, then keeps them current. To be awaited once, before anything else.
   io::Task<Result<void>> load();
 
+  // Waits until the caches have all that was committed before, by whomever. False: the store does
+  // not answer, or it takes too long.
+  io::Task<bool> catch_up();
+
   Store& store() { return store_; }
   const Strategies& strategies() const { return strategies_; }
   const std::vector<std::unique_ptr<Resource>>& resources() const { return resources_; }

@@ -9,6 +9,7 @@
 #include "apiserver/lifecycle.hpp"
 #include "apiserver/rbac_bootstrap.hpp"
 #include "apiserver/service_account_keeper.hpp"
+#include "apiserver/service_cidrs.hpp"
 #include "apiserver/store/sqlite_store.hpp"
 #include "base/log.hpp"
 
@@ -58,6 +59,7 @@ class Server final : public ApiServer {
                  audit_ ? &*audit_ : nullptr),
         reaper_(registry_, *clock_, executor),
         collector_(registry_, *clock_, executor),
+        cidr_keeper_(registry_, *clock_, executor, service_cidrs_),
         account_keeper_(registry_, *clock_, executor),
         role_aggregator_(registry_, *clock_, executor),
         expiry_(registry_, *clock_, parts.event_lifetime),
@@ -99,6 +101,7 @@ class Server final : public ApiServer {
     if (kubernetes_) tasks_.spawn(kubernetes_->run());
     tasks_.spawn(reaper_.run());
     tasks_.spawn(collector_.run());
+    tasks_.spawn(cidr_keeper_.run());
     tasks_.spawn(account_keeper_.run());
     tasks_.spawn(role_aggregator_.run());
     tasks_.spawn(expiry_.run());
@@ -134,7 +137,7 @@ class Server final : public ApiServer {
     FAIRLEAD_CO_CHECK(co_await make_standard_roles(&registry_, clock_));
     FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
     FAIRLEAD_CO_CHECK(co_await account_keeper_.make_missing());
-    FAIRLEAD_CO_CHECK(co_await make_service_cidr(&registry_, clock_, service_cidrs_));
+    FAIRLEAD_CO_CHECK(co_await cidr_keeper_.make_default());
     if (kubernetes_) FAIRLEAD_CO_CHECK(co_await kubernetes_->reconcile());
     co_return Result<void>();
   }
@@ -158,6 +161,7 @@ class Server final : public ApiServer {
     rbac_.changed(resource, event.key);
     role_aggregator_.changed(resource);
     collector_.changed(resource, event);
+    cidr_keeper_.changed(resource, event);
     // A namespace began to terminate, or something in one went away.
     if (&resource == &registry_.namespaces() || event.value == nullptr) {
       reaper_.poke();
@@ -180,6 +184,7 @@ class Server final : public ApiServer {
   ApiHandler handler_;
   NamespaceReaper reaper_;
   GarbageCollector collector_;
+  ServiceCidrKeeper cidr_keeper_;
   ServiceAccountKeeper account_keeper_;
   RoleAggregator role_aggregator_;
   EventExpiry expiry_;

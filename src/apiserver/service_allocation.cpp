@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "apiserver/service_cidrs.hpp"
+
 namespace fairlead::apiserver {
 namespace {
 
@@ -191,7 +193,7 @@ ApiResult<std::string> ServiceAllocator::pick_cluster_ip(const RequestContext& c
                                                          Transaction& transaction,
                                                          const std::string& family,
                                                          const Document& service) const {
-  for (const IpPrefix& cidr : config_.service_cidrs) {
+  for (const IpPrefix& cidr : usable_service_ranges(transaction, config_.service_cidrs)) {
     if (to_string(cidr.family()) != family) continue;
     if (context.dry_run) return cidr.address().to_string();
     const auto address_at = [&](std::uint64_t offset) {
@@ -221,7 +223,7 @@ ApiResult<void> ServiceAllocator::claim_cluster_ip(const RequestContext& context
   if (!address) return refuse("not an IP address");
   std::string ranges;
   bool usable = false;
-  for (const IpPrefix& cidr : config_.service_cidrs) {
+  for (const IpPrefix& cidr : usable_service_ranges(transaction, config_.service_cidrs)) {
     if (cidr.family() == address->family())
       ranges += (ranges.empty() ? "" : ", ") + cidr.to_string();
     const bool reserved =

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "apiserver/kind_strategy.hpp"
+#include "apiserver/service_cidrs.hpp"
 #include "base/ip.hpp"
 #include "base/text.hpp"
 
@@ -135,15 +136,12 @@ class IpAddressStrategy final : public KindStrategy {
 class ServiceCidrStrategy final : public KindStrategy {
  public:
   ServiceCidrStrategy()
-      : KindStrategy({.group = "networking.k8s.io",
-                      .version = "v1",
-                      .resource = "servicecidrs",
-                      .singular = "servicecidr",
-                      .kind = "ServiceCIDR",
-                      .namespaced = false,
-                      .subresources = {status_subresource()},
-                      .storage_prefix = "/registry/servicecidrs/"},
+      : KindStrategy(service_cidr_info(),
                      {{.name = "Name", .format = "name"}, {.name = "CIDRs"}, {.name = "Age"}}) {}
+  void prepare_create(const RequestContext& context, Document& range) const override {
+    KindStrategy::prepare_create(context, range);
+    mark_ready(range, context.now);
+  }
   FieldErrors validate_create(const RequestContext&, const Document& range) const override {
     const auto cidrs = texts_at(range, "spec.cidrs");
     if (cidrs.empty()) return {required("spec.cidrs", "at least one CIDR required")};

@@ -230,6 +230,35 @@ spec: {cidrs: [10.97.0.0/16]}
   EXPECT_THAT(ok({"delete", "servicecidr", "more"}), HasSubstr("deleted"));
 }
 
+TEST_P(KindsTest, AFurtherRangeGivesAddressesAndStaysWhileTheyAreInUse) {
+  constexpr std::string_view kReady =
+      R"(jsonpath={.status.conditions[?(@.type=="Ready")]['status','reason']})";
+  const auto ready = [&](const std::string& name) {
+    return ok({"get", "servicecidr", name, "-o", std::string(kReady)});
+  };
+  EXPECT_THAT(ready("kubernetes"), testing::StartsWith("True"));
+  constexpr std::string_view kRange = R"(
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: more}
+spec: {cidrs: [10.200.0.0/24]}
+)";
+  ok({"apply", "-f", "-"}, kRange);
+  ok({"create", "service", "clusterip", "web", "--tcp=80:8080", "--clusterip=10.200.0.9"});
+  io::Child deleting =
+      start_kubectl({"delete", "servicecidr", "more", "--timeout=60s"}, "delete.out");
+  ok({"wait", "--for=condition=Ready=False", "servicecidr/more", "--timeout=30s"});
+  EXPECT_EQ(ready("more"), "False Terminating");
+  EXPECT_NE(ok({"get", "servicecidr", "more", "-o", "jsonpath={.metadata.deletionTimestamp}"}), "");
+  EXPECT_THAT(
+      refused({"create", "service", "clusterip", "web2", "--tcp=80", "--clusterip=10.200.0.10"}),
+      HasSubstr("not in the valid range"));
+  ok({"delete", "service", "web"});
+  const auto deleted = deleting.wait_blocking();
+  EXPECT_TRUE(deleted && deleted->ok()) << folder_.read("delete.out");
+  EXPECT_THAT(refused({"get", "servicecidr", "more"}), HasSubstr("not found"));
+}
+
 TEST_P(KindsTest, SubresourcesDoWhatOnlyTheyMay) {
   ok({"run", "web", "--image=example/web:1"});
   const std::string binding = folder_.write("binding.json", R"({"apiVersion":"v1","kind":"Binding",

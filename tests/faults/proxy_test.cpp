@@ -59,9 +59,14 @@ TEST_F(ProxyTest, AddressesNobodyHasAreDroppedWhereTheRangeIsKnown) {
   EXPECT_TRUE(proxy.until([&] {
     return dropped().find("ip daddr 10.96.0.0/16 drop") != std::string::npos;
   })) << dropped();
-  remove("/apis/networking.k8s.io/v1/servicecidrs/kubernetes");
-  EXPECT_TRUE(proxy.until([&] { return dropped().find("drop") == std::string::npos; }))
+  create("/apis/networking.k8s.io/v1/servicecidrs",
+         R"({"metadata":{"name":"more"},"spec":{"cidrs":["10.97.0.0/16"]}})");
+  EXPECT_TRUE(proxy.until([&] { return dropped().find("10.97.0.0/16") != std::string::npos; }))
       << dropped();
+  remove("/apis/networking.k8s.io/v1/servicecidrs/more");
+  EXPECT_TRUE(proxy.until([&] { return dropped().find("10.97.0.0") == std::string::npos; }))
+      << dropped();
+  EXPECT_THAT(dropped(), HasSubstr("ip daddr 10.96.0.0/16 drop"));
 }
 
 TEST_F(ProxyTest, ProbesAndMetricsAnswerAsKubeProxys) {

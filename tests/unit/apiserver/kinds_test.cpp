@@ -232,7 +232,7 @@ TEST_F(Kinds, UpdatesLeaveAloneWhatIsFixed) {
        {}},
       {"other CIDR",
        "servicecidrs",
-       R"({"spec":{"cidrs":["10.0.0.0/8"]}})",
+       R"({"metadata":{"name":"other"},"spec":{"cidrs":["10.0.0.0/8"]}})",
        R"({"spec":{"cidrs":["11.0.0.0/8"]}})",
        {"FieldValueInvalid spec.cidrs"}},
   };
