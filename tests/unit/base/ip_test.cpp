@@ -29,8 +29,9 @@ struct AddressCase {
 };
 
 std::string expected_of(const AddressCase& row, std::string_view canonical) {
-  return canonical == kRefused ? fmt::format("error: \"{}\" is not an IP address", row.text)
-                               : std::string(canonical);
+  return canonical == kRefused
+             ? one_line(fmt::format("error: \"{}\" is not an IP address", row.text))
+             : std::string(canonical);
 }
 
 TEST(IpAddress, TextIsReadStrictlyOrAsKubernetesDoesAndPrintedCanonically) {
@@ -166,7 +167,7 @@ struct PrefixCase {
 
 std::string expected_of(const PrefixCase& row, std::string_view canonical) {
   return canonical.starts_with('(')
-             ? fmt::format("error: \"{}\" is not a CIDR {}", row.text, canonical)
+             ? one_line(fmt::format("error: \"{}\" is not a CIDR {}", row.text, canonical))
              : std::string(canonical);
 }
 
