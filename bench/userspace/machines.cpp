@@ -164,9 +164,10 @@ Result<Machines> Machines::create() {
                   .server_process = std::move(process)};
 }
 
-Result<Subject> start_fairlead(const Machines& machines, unsigned threads) {
-  FAIRLEAD_TRY(process,
-               start({"/proc/self/exe", "--be-fairlead", std::to_string(threads)}, machines.node));
+Result<Subject> start_fairlead(const Machines& machines, const FairleadConfig& config) {
+  FAIRLEAD_TRY(process, start({"/proc/self/exe", "--be-fairlead", std::to_string(config.threads),
+                               config.by_addresses ? "addresses" : "rules"},
+                              machines.node));
   return Subject{.name = "fairlead", .address = service_address(), .process = std::move(process)};
 }
 
@@ -192,10 +193,12 @@ Result<Subject> start_haproxy(const Machines& machines, const HaproxySize& size,
 
 Subject direct() { return {.name = "direct", .address = server_address(0), .process = {}}; }
 
-int be_fairlead(unsigned threads) {
-  auto mode = userspace::create({.udp_idle = std::chrono::seconds(30),
-                                 .loops = threads,
-                                 .drain = std::chrono::milliseconds(0)});
+int be_fairlead(const FairleadConfig& config) {
+  auto mode = userspace::create(
+      {.way_in = config.by_addresses ? userspace::WayIn::Places : userspace::WayIn::Rules,
+       .udp_idle = std::chrono::seconds(30),
+       .loops = config.threads,
+       .drain = std::chrono::milliseconds(0)});
   if (!mode) {
     fmt::print(stderr, "{}\n", mode.error().message);
     return EXIT_FAILURE;

@@ -47,7 +47,11 @@ struct Subject {
   IpAddress address;  // clients ask there; ports are kPorts
   std::optional<io::Child> process;
 };
-Result<Subject> start_fairlead(const Machines& machines, unsigned threads);
+struct FairleadConfig {
+  unsigned threads = 1;
+  bool by_addresses = false;  // the way in without rules, as every other forwarder has it
+};
+Result<Subject> start_fairlead(const Machines& machines, const FairleadConfig& config);
 struct HaproxySize {
   unsigned threads = 1;
   int connections = 0;  // as many as it is to have at once
@@ -59,7 +63,7 @@ Subject direct();
 
 // What the children of this program run; they end with their standard input.
 int be_server();
-int be_fairlead(unsigned threads);
+int be_fairlead(const FairleadConfig& config);
 
 // Resident memory of a process, bytes.
 Result<double> resident_bytes(pid_t process);

@@ -1,10 +1,12 @@
 // The userspace mode beside HAProxy and beside no proxy at all, in one run: throughput, new
 // connections, latency, datagrams, memory of idle connections.
 //
-// bench_userspace [--check] [--brief] [--idle]
+// bench_userspace [--check] [--brief] [--idle] [--addresses]
 //   --check  exit 1 when an aim is missed
 //   --brief  a third of the time
 //   --idle   memory of our idle connections only
+//   --addresses  our sockets at the service's address, as HAProxy's are, instead of redirecting
+//   rules
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -37,6 +39,7 @@ constexpr double kMostIdleBytes = 4096;
 struct Options {
   bool check = false;
   bool idle_only = false;
+  bool by_addresses = false;  // no rules of the kernel are in the way, as with HAProxy
   std::chrono::milliseconds lasts = 1500ms;
 };
 
@@ -65,7 +68,8 @@ class Comparison {
                                    const std::string& folder) {
     FAIRLEAD_TRY(machines, Machines::create());
     std::vector<Subject> subjects;
-    FAIRLEAD_TRY(ours, start_fairlead(machines, kThreads));
+    FAIRLEAD_TRY(ours, start_fairlead(machines,
+                                      {.threads = kThreads, .by_addresses = options.by_addresses}));
     subjects.push_back(std::move(ours));
     if (options.idle_only) return Comparison(options, std::move(machines), std::move(subjects));
     auto haproxy =
@@ -237,8 +241,9 @@ unsigned number_of(std::string_view text) {
 
 int main_of(std::span<const std::string_view> arguments) {
   if (!arguments.empty() && arguments[0] == "--be-server") return be_server();
-  if (arguments.size() == 2 && arguments[0] == "--be-fairlead") {
-    return be_fairlead(number_of(arguments[1]));
+  if (arguments.size() == 3 && arguments[0] == "--be-fairlead") {
+    return be_fairlead(
+        {.threads = number_of(arguments[1]), .by_addresses = arguments[2] == "addresses"});
   }
   Options options;
   for (const std::string_view argument : arguments) {
@@ -248,8 +253,10 @@ int main_of(std::span<const std::string_view> arguments) {
       options.lasts = 500ms;
     } else if (argument == "--idle") {
       options.idle_only = true;
+    } else if (argument == "--addresses") {
+      options.by_addresses = true;
     } else {
-      fmt::print(stderr, "usage: bench_userspace [--check] [--brief] [--idle]\n");
+      fmt::print(stderr, "usage: bench_userspace [--check] [--brief] [--idle] [--addresses]\n");
       return 2;
     }
   }
