@@ -10,12 +10,14 @@
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "base/version.hpp"
+#include "io/gzip.hpp"
 
 namespace fairlead::apiserver {
 namespace {
 
 constexpr std::size_t kMostReading = 400;
 constexpr std::size_t kMostWriting = 200;
+constexpr std::size_t kSmallestCompressed = 128UL * 1024;  // kube-apiserver's
 
 // What clients take us for: they choose their API versions and warnings by it.
 StaticDocument version_document() {
@@ -162,6 +164,7 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   if (!io::find_header(response.headers, "Cache-Control")) {
     response.headers.push_back({"Cache-Control", "no-cache, private"});
   }
+  co_await compress(&request, &response);
   response.headers.push_back({"Audit-Id", audited.id()});
   if (log::enabled(3)) {
     log::verbose(
@@ -178,6 +181,17 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
   static_cast<void>(
       co_await exchange->respond(std::move(response)));  // a peer that is gone needs no answer
   metrics_.answered(request, audited, took());
+}
+
+io::Task<void> ApiHandler::compress(const io::HttpRequest* request, io::HttpResponse* response) {
+  if (response->body.size() < kSmallestCompressed) co_return;
+  response->headers.push_back({"Vary", "Accept-Encoding"});
+  if (!io::accepts_gzip(io::find_header(request->headers, "Accept-Encoding").value_or("")))
+    co_return;
+  response->headers.push_back({"Content-Encoding", "gzip"});
+  response->body =
+      co_await compressor_.run(co_await io::asio::this_coro::executor,
+                               [body = std::move(response->body)] { return io::gzip(body); });
 }
 
 io::HttpResponse ApiHandler::answer_metrics() {

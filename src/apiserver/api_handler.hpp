@@ -17,6 +17,7 @@
 #include "apiserver/resource_handler.hpp"
 #include "apiserver/reviews.hpp"
 #include "io/http.hpp"
+#include "io/worker.hpp"
 
 namespace fairlead::apiserver {
 
@@ -43,6 +44,8 @@ class ApiHandler {
                        const ApiPath& path, AuditedRequest& audited) const;
   ApiResult<void> authorize(const User& user, const Attributes& asked,
                             AuditedRequest& audited) const;
+  // Packs the answer where it is large and its client can unpack it.
+  io::Task<void> compress(const io::HttpRequest* request, io::HttpResponse* response);
   io::HttpResponse answer_metrics();
   io::Task<io::HttpResponse> answer_health(std::string path, bool verbose);
   std::optional<io::HttpResponse> answer_static(const io::HttpRequest& request,
@@ -65,6 +68,7 @@ class ApiHandler {
   StaticDocument custom_resources_;
   StaticDocument openid_configuration_, key_set_;
   std::map<std::string, StaticDocument, std::less<>> openapi_;  // by "api/v1"
+  io::Worker compressor_;
   std::size_t reading_ = 0, writing_ = 0;  // requests in progress, watches not counted
 };
 

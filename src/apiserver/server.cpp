@@ -255,7 +255,7 @@ Result<Tls> open_tls(ApiServer::Config::Certificates certificates, const Pki& pk
              .server_name = known_as.empty() ? "" : known_as.front()};
   }
   const std::string clients = pki.ca_pem() + "\n" + certificates.client_ca_pem;
-  FAIRLEAD_TRY(server, io::TlsServer::create(*certificates.identity, clients));
+  FAIRLEAD_TRY(server, io::TlsServer::create(*certificates.identity, clients, certificates.http2));
   return Tls{.server = std::move(server), .trust = std::move(trust)};
 }
 

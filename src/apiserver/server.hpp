@@ -59,6 +59,7 @@ class ApiServer {
       std::optional<io::KeyPair> identity;
       // Whose client certificates are accepted besides those of the server's own CA.
       std::string client_ca_pem;
+      bool http2 = true;  // offered beside HTTP/1.1
     };
     Certificates certificates;
     struct AuditConfig {

@@ -65,6 +65,7 @@ Result<ApiServer::Config::Certificates> certificates(const SecurityFlags& flags)
                read_checked("client-ca-file", flags.client_ca_file, io::certificate_names));
   if (!client_ca.empty()) warn_of_expiry("client-ca-file", flags.client_ca_file, client_ca);
   out.client_ca_pem = std::move(client_ca);
+  out.http2 = !flags.no_http2;
   if (flags.tls_cert_file.empty()) return out;
   FAIRLEAD_TRY(certificate,
                read_checked("tls-cert-file", flags.tls_cert_file, io::certificate_names));
@@ -147,6 +148,7 @@ void describe(CLI::App& app, SecurityFlags& flags) {
                      "PEM file: the certificate to show, then those between it and its CA "
                      "(default: one signed by the CA in DATA-DIR at every start)");
   auto* key = app.add_option("--tls-private-key-file", flags.tls_key_file, "PEM file: its key");
+  app.add_flag("--disable-http2-serving", flags.no_http2, "HTTP/1.1 alone");
   certificate->needs(key);
   key->needs(certificate);
   app.add_option("--token-auth-file", flags.token_file,

@@ -20,6 +20,7 @@ namespace fairlead::cli {
 struct SecurityFlags {
   std::string client_ca_file;
   std::string tls_cert_file, tls_key_file;
+  bool no_http2 = false;
   std::string token_file;
   std::string signing_key_file;
   std::vector<std::string> key_files, issuers, audiences;

@@ -231,6 +231,15 @@ class SocketStream final : public ByteStream {
     return {};
   }
 
+  std::string_view protocol() const override {
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    if constexpr (std::is_same_v<Stream, TlsSocket>) {
+      SSL_get0_alpn_selected(const_cast<TlsSocket&>(stream_).native_handle(), &name, &size);
+    }
+    return {reinterpret_cast<const char*>(name), size};
+  }
+
   Task<Result<void>> handshake(asio::ssl::stream_base::handshake_type type, Deadline deadline) {
     watchdog_->set(Watchdog::Read, deadline);
     const auto [ec] = co_await stream_.async_handshake(type, kNoThrow);

@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
@@ -46,6 +47,8 @@ class ByteStream {
   // it did not, "" otherwise.
   virtual std::optional<Peer::Certificate> peer_certificate() const = 0;
   virtual std::string refused_certificate() const = 0;
+  // What the TLS handshake agreed on (RFC 7301), "" for nothing.
+  virtual std::string_view protocol() const = 0;
 };
 
 std::unique_ptr<ByteStream> make_plain_stream(asio::ip::tcp::socket socket);

@@ -1,9 +1,11 @@
-// HTTP/1.1 messages, server and client as plain types; Beast and OpenSSL stay in the .cpp files.
+// HTTP messages, server and client as plain types; Beast, nghttp2 and OpenSSL stay in the .cpp
+// files.
 //
-// Server: one coroutine per connection on the loop given; the handler is called once per request
-// and must answer through the Exchange exactly once (respond, or start_stream ... end). Limits
-// below bound what a peer can cost us. Client: a small keep-alive pool to one origin, plus
-// streaming responses for watches. Not here: HTTP/2, redirects, cookies, retries (client/ does
+// Server: HTTP/1.1, and HTTP/2 where the TLS handshake chose it (ALPN), one coroutine per
+// connection and HTTP/2 stream on the loop given; the handler is called once per request and must
+// answer through the Exchange exactly once (respond, or start_stream ... end). Limits below bound
+// what a peer can cost us. Client: HTTP/1.1, a small keep-alive pool to one origin, plus streaming
+// responses for watches. Not here: HTTP/2 without TLS, redirects, cookies, retries (client/ does
 // those that make sense).
 #pragma once
 
@@ -73,8 +75,8 @@ struct Peer {
   std::string refused_certificate = {};  // why one that was presented did not verify
 };
 
-// One request being answered. Lives in the connection's coroutine; never kept after the handler
-// returned.
+// One request being answered. Lives in the coroutine of its connection or stream; never kept after
+// the handler returned.
 class HttpExchange {
  public:
   virtual ~HttpExchange() = default;
@@ -84,7 +86,7 @@ class HttpExchange {
   // The whole answer at once.
   virtual Task<Result<void>> respond(HttpResponse response) = 0;
 
-  // A chunked answer: headers go out at once, each write is flushed. An error means the peer is
+  // An answer in pieces: headers go out at once, each write is flushed. An error means the peer is
   // gone (or so slow that a write took longer than Limits::write_timeout): stop writing.
   virtual Task<Result<void>> start_stream(unsigned status, HttpHeaders headers) = 0;
   virtual Task<Result<void>> write(std::span<const std::shared_ptr<const std::string>> parts) = 0;

@@ -1,4 +1,5 @@
-// HttpServer: accepts, counts and ends connections; HttpConnection does the talking.
+// HttpServer: accepts, counts and ends connections; HttpConnection or, where TLS agreed on it,
+// Http2Connection does the talking.
 #include <sys/socket.h>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -8,6 +9,7 @@
 #include "base/log.hpp"
 #include "io/byte_stream.hpp"
 #include "io/http.hpp"
+#include "io/http2_connection.hpp"
 #include "io/http_connection.hpp"
 #include "io/sockaddr.hpp"
 #include "io/socket.hpp"
@@ -142,11 +144,18 @@ class Server final : public HttpServer {
     Peer peer{.address = from,
               .certificate = stream->peer_certificate(),
               .refused_certificate = stream->refused_certificate()};
-    HttpConnection connection({.stream = std::move(stream),
-                               .peer = std::move(peer),
-                               .limits = &config_.limits,
-                               .handler = &config_.handler});
-    co_await connection.run();
+    const bool http2 = stream->protocol() == kHttp2;
+    HttpConnection::Config talk{.stream = std::move(stream),
+                                .peer = std::move(peer),
+                                .limits = &config_.limits,
+                                .handler = &config_.handler};
+    if (http2) {
+      Http2Connection connection(group_.executor(), std::move(talk));
+      co_await connection.run();
+    } else {
+      HttpConnection connection(std::move(talk));
+      co_await connection.run();
+    }
   }
 
   tcp::acceptor acceptor_;

@@ -14,10 +14,9 @@ namespace fairlead::io {
 namespace {
 
 // A line break in a value would start a header of the attacker's choice; such bytes become blanks.
+char clean(char c) { return static_cast<unsigned char>(c) < 0x20 && c != '\t' ? ' ' : c; }
+
 void append_header(std::string& out, std::string_view name, std::string_view value) {
-  const auto clean = [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 && c != '\t' ? ' ' : c;
-  };
   std::transform(name.begin(), name.end(), std::back_inserter(out), clean);
   out += ": ";
   std::transform(value.begin(), value.end(), std::back_inserter(out), clean);
@@ -64,6 +63,21 @@ std::string format_head(const ResponseHead& head) {
   }
   append_header(out, "Connection", head.keep_alive ? "keep-alive" : "close");
   out += "\r\n";
+  return out;
+}
+
+HttpHeaders format_http2_head(const ResponseHead& head) {
+  HttpHeaders out{{.name = ":status", .value = std::to_string(head.status)}};
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  for (const auto& [name, value] : *head.headers) {
+    if (is_ours(name)) continue;
+    HttpHeader& field = out.emplace_back();
+    std::transform(name.begin(), name.end(), std::back_inserter(field.name), lower);
+    std::transform(value.begin(), value.end(), std::back_inserter(field.value), clean);
+  }
+  out.push_back({.name = "date", .value = date_text(head.now)});
+  if (head.framing == Framing::Length)
+    out.push_back({.name = "content-length", .value = std::to_string(head.length)});
   return out;
 }
 

@@ -1,4 +1,4 @@
-// The bytes of HTTP/1 heads and chunks; internal to io/. Pure.
+// The wire form of heads, and HTTP/1's chunks; internal to io/. Pure.
 #pragma once
 
 #include <chrono>
@@ -25,6 +25,9 @@ struct ResponseHead {
   std::chrono::system_clock::time_point now;
 };
 std::string format_head(const ResponseHead& head);
+// The same in HTTP/2: ":status" first, names in lower case, no word of connections (RFC
+// 9113 8.2.2). Of the framings only Length says anything.
+HttpHeaders format_http2_head(const ResponseHead& head);
 
 // Content-Length is written when there is a body or the method usually has one.
 std::string format_head(const HttpRequest& request, std::string_view host,

@@ -56,15 +56,19 @@ Result<void> trust(SSL_CTX* context, const std::string& ca_pem) {
   return {};
 }
 
-// ALPN: says http/1.1 to a peer that offers it beside h2, and stays silent when it is not offered.
+// ALPN: HTTP/2 with a peer that offers it, else HTTP/1.1; silent to one that offers neither.
 int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
-                    const unsigned char* in, unsigned in_size, void*) {
-  constexpr std::string_view kHttp11 = "http/1.1";
-  for (unsigned i = 0; i + 1 <= in_size && i + 1 + in[i] <= in_size; i += 1U + in[i]) {
-    if (std::string_view(reinterpret_cast<const char*>(in + i + 1), in[i]) != kHttp11) continue;
-    *out = in + i + 1;
-    *out_size = in[i];
-    return SSL_TLSEXT_ERR_OK;
+                    const unsigned char* in, unsigned in_size, void* http2) {
+  const std::string_view offered(reinterpret_cast<const char*>(in), in_size);
+  for (const std::string_view wanted : {kHttp2, kHttp11}) {
+    if (wanted == kHttp2 && http2 == nullptr) continue;
+    for (std::size_t i = 0; i < offered.size(); i += 1U + in[i]) {
+      const std::string_view name = offered.substr(i + 1, in[i]);
+      if (name != wanted) continue;
+      *out = in + i + 1;
+      *out_size = in[i];
+      return SSL_TLSEXT_ERR_OK;
+    }
   }
   return SSL_TLSEXT_ERR_NOACK;
 }
@@ -76,7 +80,7 @@ int note_and_go_on(int, X509_STORE_CTX*) { return 1; }
 }  // namespace
 
 Result<TlsServer> TlsServer::create(const KeyPair& identity,
-                                    const std::optional<std::string>& client_ca_pem) {
+                                    const std::optional<std::string>& client_ca_pem, bool http2) {
   FAIRLEAD_TRY(context, make_context(TLS_server_method()));
   if (auto ok = use_identity(context.get(), identity); !ok)
     return ok.error().with_context("TLS server");
@@ -91,7 +95,7 @@ Result<TlsServer> TlsServer::create(const KeyPair& identity,
   // Without an id, OpenSSL fails a resumed session that was verified by certificate.
   constexpr std::array<unsigned char, 8> kSessionId{'f', 'a', 'i', 'r', 'l', 'e', 'a', 'd'};
   SSL_CTX_set_session_id_context(context.get(), kSessionId.data(), kSessionId.size());
-  SSL_CTX_set_alpn_select_cb(context.get(), choose_protocol, nullptr);
+  SSL_CTX_set_alpn_select_cb(context.get(), choose_protocol, http2 ? context.get() : nullptr);
   TlsServer server;
   server.context_ = std::move(context);
   return server;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -16,6 +17,10 @@ struct ssl_ctx_st;
 
 namespace fairlead::io {
 
+// Protocol names of TLS handshakes (RFC 7301).
+inline constexpr std::string_view kHttp2 = "h2";
+inline constexpr std::string_view kHttp11 = "http/1.1";
+
 struct KeyPair {
   std::string certificate_pem;  // leaf first, then any intermediates
   std::string private_key_pem;
@@ -24,10 +29,12 @@ struct KeyPair {
 // A server's side: its key pair, and the CA that client certificates must chain to (absent: none
 // are asked for). Client certificates are requested but optional. One that does not verify leaves
 // the peer without a certificate and with the reason (Peer), so that it can be told over HTTP.
+// `http2`: peers that offer HTTP/2 get it, the others HTTP/1.1.
 class TlsServer {
  public:
   static Result<TlsServer> create(const KeyPair& identity,
-                                  const std::optional<std::string>& client_ca_pem);
+                                  const std::optional<std::string>& client_ca_pem,
+                                  bool http2 = true);
   const std::shared_ptr<ssl_ctx_st>& context() const { return context_; }
 
  private:

@@ -7,12 +7,12 @@
 #include "client/event_recorder.hpp"
 #include "client/reflector.hpp"
 #include "io/fd.hpp"
+#include "io/worker.hpp"
 #include "proxy/node_context.hpp"
 #include "proxy/node_proxy.hpp"
 #include "proxy/proxy_metrics.hpp"
 #include "proxy/servers.hpp"
 #include "proxy/surfaces.hpp"
-#include "proxy/worker.hpp"
 
 namespace fairlead::proxy {
 
@@ -114,7 +114,7 @@ class NodeProxy::Impl {
   MonoTime traffic_fresh_until_{};
   bool counting_ = false;
   io::TaskGroup tasks_;
-  Worker worker_;
+  io::Worker worker_;
   std::vector<IpPrefix> pod_cidrs_;                                  // as first seen, for NodeCIDR
   std::map<std::string, std::vector<std::string>> service_ranges_;   // by ServiceCIDR
   std::map<kube::NamespacedName, std::string> health_checked_uids_;  // Services with such a port
