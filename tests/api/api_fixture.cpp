@@ -118,13 +118,13 @@ io::ExitStatus ServerProcess::stop(int signal) {
   return status ? *status : io::ExitStatus{};
 }
 
-StoreOfTest::StoreOfTest(StoreUnderTest which) {
+StoreOfTest::StoreOfTest(StoreUnderTest which, std::vector<std::string> etcd_flags) {
   if (which == StoreUnderTest::Sqlite) return;
   if (etcd_test::etcd_program().empty()) {
     missing_ = "no etcd; run ./dev setup, or set FAIRLEAD_ETCD";
     return;
   }
-  etcd_.emplace(1);
+  etcd_.emplace(1, etcd_test::ServerTls{}, std::move(etcd_flags));
   EXPECT_TRUE(etcd_->start()) << etcd_->log();
 }
 

@@ -67,12 +67,14 @@ bool eventually(const Folder& folder, const std::function<bool()>& holds);
 // What a server keeps its objects in, longer than the process lives.
 class StoreOfTest {
  public:
-  explicit StoreOfTest(StoreUnderTest which);
+  // `etcd_flags` are for etcd, if that is the store.
+  explicit StoreOfTest(StoreUnderTest which, std::vector<std::string> etcd_flags = {});
   // Why there is none; "" when all is well.
   const std::string& missing() const { return missing_; }
   // What tells the server of it.
   std::vector<std::string> flags() const;
   std::uint16_t etcd_port() const { return etcd_->port(0); }
+  etcd_test::EtcdCluster& etcd() { return *etcd_; }
 
  private:
   std::optional<etcd_test::EtcdCluster> etcd_;

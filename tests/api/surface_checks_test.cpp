@@ -152,6 +152,23 @@ TEST_P(SurfaceChecks, TricksWithPathsLeadNowhere) {
   EXPECT_EQ(get(fmt::format("{}/", kServices)).at("/kind"), "ServiceList");
 }
 
+// Less than a body may have, more than a store keeps in one piece.
+TEST_P(SurfaceChecks, AnObjectThatIsTooLargeIs413) {
+  start();
+  std::string addresses;
+  for (int i = 0; i < 100'000; ++i) {
+    addresses += fmt::format(R"({}{{"ip":"10.{}.{}.{}"}})", i == 0 ? "" : ",", 1 + i / 65536,
+                             i / 256 % 256, i % 256);
+  }
+  const std::string endpoints = fmt::format(
+      R"({{"metadata":{{"name":"many"}},"subsets":[{{"addresses":[{}],"ports":[{{"port":80}}]}}]}})",
+      addresses);
+  ASSERT_LT(endpoints.size(), 3U * 1024 * 1024);
+  EXPECT_EQ(call("POST", "/api/v1/namespaces/default/endpoints", endpoints).outcome(),
+            "413 RequestEntityTooLarge");
+  EXPECT_EQ(get("/api/v1/namespaces/default/endpoints/many").status, 404U);
+}
+
 TEST_P(SurfaceChecks, ABodyThatIsTooLargeIs413) {
   start();
   std::string body = R"({"metadata":{"name":"a"},"x":")";

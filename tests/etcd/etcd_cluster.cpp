@@ -66,15 +66,23 @@ bool listens(const io::Child& child, std::uint16_t port) {
   return false;
 }
 
-std::string etcd_program() {
-  const char* given = std::getenv("FAIRLEAD_ETCD");
+namespace {
+
+std::string tool(const char* variable, const char* name) {
+  const char* given = std::getenv(variable);
   const std::string path = given != nullptr && *given != '\0'
                                ? given
-                               : std::string(FAIRLEAD_SOURCE_DIR) + "/.cache/tools/etcd";
+                               : fmt::format("{}/.cache/tools/{}", FAIRLEAD_SOURCE_DIR, name);
   return access(path.c_str(), X_OK) == 0 ? path : std::string();
 }
 
-EtcdCluster::EtcdCluster(std::size_t members, ServerTls tls) : tls_(std::move(tls)) {
+}  // namespace
+
+std::string etcd_program() { return tool("FAIRLEAD_ETCD", "etcd"); }
+std::string etcdctl_program() { return tool("FAIRLEAD_ETCDCTL", "etcdctl"); }
+
+EtcdCluster::EtcdCluster(std::size_t members, ServerTls tls, std::vector<std::string> flags)
+    : tls_(std::move(tls)), flags_(std::move(flags)) {
   folder_ = (std::filesystem::temp_directory_path() / "fairlead-etcd-XXXXXX").string();
   check(mkdtemp(folder_.data()) != nullptr, "a temporary folder can be made");
   members_.resize(members);
@@ -108,21 +116,44 @@ std::string EtcdCluster::log() const {
   return out.str();
 }
 
+std::string EtcdCluster::peer(std::size_t member) const {
+  return fmt::format("http://127.0.0.1:{}", members_[member].peer_port);
+}
+
+std::string EtcdCluster::initial_cluster() const {
+  std::string out;
+  for (std::size_t i = 0; i < members_.size(); ++i)
+    out += fmt::format("{}m{}={}", i == 0 ? "" : ",", i, peer(i));
+  return out;
+}
+
+Result<io::Output> EtcdCluster::ctl(std::vector<std::string> arguments) const {
+  io::Command command;
+  command.argv = {etcdctl_program(), "--endpoints", endpoint(0)};
+  command.argv.insert(command.argv.end(), arguments.begin(), arguments.end());
+  command.env = {{"ETCDCTL_API", "3"}};
+  return io::run_blocking(command, "", 30s);
+}
+
+Result<io::Output> EtcdCluster::restore(std::size_t member, const std::string& snapshot) const {
+  const std::string data = fmt::format("{}/m{}", folder_, member);
+  std::error_code ignored;
+  std::filesystem::remove_all(data, ignored);
+  return ctl({"snapshot", "restore", snapshot, "--data-dir", data, "--name",
+              fmt::format("m{}", member), "--initial-cluster", initial_cluster(),
+              "--initial-advertise-peer-urls", peer(member)});
+}
+
 bool EtcdCluster::spawn(std::size_t member) {
-  const auto peer = [this](std::size_t i) {
-    return fmt::format("http://127.0.0.1:{}", members_[i].peer_port);
-  };
-  std::string cluster;
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    cluster += fmt::format("{}m{}={}", i == 0 ? "" : ",", i, peer(i));
-  }
   io::Command command;
   command.argv = {etcd_program(), "--name", fmt::format("m{}", member), "--data-dir",
                   fmt::format("{}/m{}", folder_, member), "--listen-client-urls", endpoint(member),
                   "--advertise-client-urls", endpoint(member), "--listen-peer-urls", peer(member),
-                  "--initial-advertise-peer-urls", peer(member), "--initial-cluster", cluster,
+                  "--initial-advertise-peer-urls", peer(member), "--initial-cluster",
+                  initial_cluster(),
                   // Quick elections, but not so quick that a busy machine holds them for nothing.
                   "--heartbeat-interval", "40", "--election-timeout", "400"};
+  command.argv.insert(command.argv.end(), flags_.begin(), flags_.end());
   if (!tls_.ca.empty()) {
     for (const auto& [flag, path] : {std::pair{"--cert-file", tls_.certificate},
                                      {"--key-file", tls_.key},

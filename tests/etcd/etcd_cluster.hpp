@@ -12,6 +12,8 @@ namespace fairlead::etcd_test {
 
 // The program: $FAIRLEAD_ETCD, else the one that ./dev setup unpacked; empty when there is none.
 std::string etcd_program();
+// Its client for operators: $FAIRLEAD_ETCDCTL, else the same.
+std::string etcdctl_program();
 
 std::uint16_t free_port();  // of loopback
 // Whether `child` takes connections at that port of loopback before it ends and within twenty
@@ -25,7 +27,9 @@ struct ServerTls {
 
 class EtcdCluster {
  public:
-  explicit EtcdCluster(std::size_t members, ServerTls tls = {});
+  // `flags` are given to every member besides what is needed.
+  explicit EtcdCluster(std::size_t members, ServerTls tls = {},
+                       std::vector<std::string> flags = {});
   ~EtcdCluster();
   EtcdCluster(const EtcdCluster&) = delete;
   EtcdCluster& operator=(const EtcdCluster&) = delete;
@@ -42,6 +46,11 @@ class EtcdCluster {
   std::vector<std::string> endpoints() const;
   std::string endpoint(std::size_t member) const;
   std::string log() const;
+  // etcdctl with these arguments at the first member.
+  Result<io::Output> ctl(std::vector<std::string> arguments) const;
+  // Of a member that is not running: what it kept becomes what `snapshot` has, made by
+  // `ctl snapshot save`.
+  Result<io::Output> restore(std::size_t member, const std::string& snapshot) const;
   const std::string& folder() const { return folder_; }
 
  private:
@@ -53,8 +62,12 @@ class EtcdCluster {
     return members_[member].child && listens(*members_[member].child, members_[member].client_port);
   }
 
+  std::string peer(std::size_t member) const;
+  std::string initial_cluster() const;
+
   std::string folder_;
   ServerTls tls_;
+  std::vector<std::string> flags_;
   std::vector<Member> members_;
 };
 

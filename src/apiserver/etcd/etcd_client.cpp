@@ -28,7 +28,9 @@ ErrorCode code_of(const grpc::Status& status) {
   if (code == OUT_OF_RANGE) return says("compacted") ? ErrorCode::Expired : ErrorCode::Invalid;
   if (code == INVALID_ARGUMENT && says("too large")) return ErrorCode::TooLarge;
   if (code == RESOURCE_EXHAUSTED) {
-    return says("larger than max") ? ErrorCode::TooLarge : ErrorCode::Exhausted;
+    if (says("larger than max")) return ErrorCode::TooLarge;
+    // Its quota is used up: coming again soon does not help.
+    return says("space exceeded") ? ErrorCode::Internal : ErrorCode::Exhausted;
   }
   if (code == UNAVAILABLE) return ErrorCode::Unavailable;
   if (code == DEADLINE_EXCEEDED) return ErrorCode::Timeout;

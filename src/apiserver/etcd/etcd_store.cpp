@@ -17,7 +17,7 @@ namespace pb = etcdserverpb;
 constexpr std::int64_t kPageKeys = 500;
 // History from before the start, so that watches of clients survive a restart of the server; less
 // where etcd has compacted it.
-constexpr Revision kHistory[] = {5000, 1000, 0};
+constexpr Revision kHistory = 5000;
 constexpr auto kDeliveryTimeout = std::chrono::seconds(30);
 constexpr auto kReconnectPause = std::chrono::milliseconds(200);
 constexpr int kDeleteAttempts = 8;
@@ -187,19 +187,19 @@ io::Task<Result<EtcdStore::Marker>> EtcdStore::read_marker() {
                    .revision = static_cast<Revision>(response.header().revision())};
 }
 
-// From where etcd still knows all changes up to `now`.
+// From where etcd still knows all changes up to `now`: it does not tell, so it is asked by halves.
 io::Task<Result<Revision>> EtcdStore::find_history(Revision now) {
-  for (const Revision length : kHistory) {
-    const Revision from = now > length ? now - length : 1;
+  Revision unknown = now > kHistory ? now - kHistory : 1, known = now;
+  for (Revision asked = unknown; unknown < known; asked = unknown + (known - unknown) / 2) {
     pb::RangeRequest request;
     request.set_key(marker_);
     request.set_keys_only(true);
-    request.set_revision(static_cast<std::int64_t>(from));
-    const auto known = co_await client_->range(std::move(request));
-    if (known) co_return from;
-    if (known.error().code != ErrorCode::Expired) co_return known.error();
+    request.set_revision(static_cast<std::int64_t>(asked));
+    const auto answer = co_await client_->range(std::move(request));
+    if (!answer && answer.error().code != ErrorCode::Expired) co_return answer.error();
+    (answer ? known : unknown) = answer ? asked : asked + 1;
   }
-  co_return now;
+  co_return known;
 }
 
 io::Task<Result<void>> EtcdStore::learn_keys() {
@@ -232,6 +232,7 @@ io::Task<Error> EtcdStore::follow_member() {
   request.set_key(prefix_);
   request.set_range_end(prefix_end(prefix_));
   request.set_start_revision(static_cast<std::int64_t>(delivered_) + 1);
+  request.set_progress_notify(true);
   stream_ = client_->watch(std::move(request));
   while (true) {
     auto response = co_await stream_->next();
@@ -244,7 +245,12 @@ io::Task<Error> EtcdStore::follow_member() {
       stream_->cancel();
       continue;
     }
-    if (response->events_size() == 0) continue;
+    if (response->events_size() == 0) {
+      // What others keep in this etcd moves its revision, too. Who follows it here may go on from
+      // there when the rest has been compacted.
+      if (!response->created()) deliver({}, static_cast<Revision>(response->header().revision()));
+      continue;
+    }
     std::vector<StoreEvent> events;
     for (pb::Event& event : *response->mutable_events()) events.push_back(store_event(event));
     const Revision revision = events.back().revision;
