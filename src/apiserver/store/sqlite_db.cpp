@@ -1,18 +1,12 @@
 #include "apiserver/store/sqlite_db.hpp"
 
-#include <fcntl.h>
 #include <sqlite3.h>
-
-#include <cerrno>
-
-#include "io/fd.hpp"
 
 namespace fairlead::apiserver {
 namespace {
 
 ErrorCode code_of(int sqlite_code) {
   switch (sqlite_code & 0xff) {
-    case SQLITE_FULL:
     case SQLITE_NOMEM:
       return ErrorCode::Exhausted;
     case SQLITE_BUSY:
@@ -111,14 +105,10 @@ bool Statement::is_null(int column) const {
 void Database::Closer::operator()(sqlite3* handle) const { sqlite3_close(handle); }
 
 Result<Database> Database::open(const std::string& path) {
-  if (path != ":memory:") {
-    // SQLite would create the file with the umask's mode; objects may be secret.
-    const io::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!file) return errno_error(errno, "open store " + path);
-  }
   sqlite3* raw = nullptr;
   const int code =
-      sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+      sqlite3_open_v2(path.c_str(), &raw,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   Database database(raw);
   if (code != SQLITE_OK) return sqlite_error(raw, code, "open store " + path);
   sqlite3_extended_result_codes(raw, 1);

@@ -48,7 +48,7 @@ class Statement {
 
 class Database {
  public:
-  // Makes the file if need be (mode 0600). ":memory:" is a database of its own.
+  // Makes the file if need be. ":memory:" is a database of its own.
   static Result<Database> open(const std::string& path);
 
   Result<void> execute(const char* sql);  // any number of statements, no rows

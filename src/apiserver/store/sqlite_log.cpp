@@ -1,12 +1,17 @@
 #include "apiserver/store/sqlite_log.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+
 namespace fairlead::apiserver {
 namespace {
 
-// EXCLUSIVE also keeps the WAL index in our memory instead of a shared file. Revision 1 is the
-// empty store: 0 would mean "any" to clients.
+// Revision 1 is the empty store: 0 would mean "any" to clients. A tool that copies the file holds
+// nobody up for longer than the timeout.
 constexpr char kSchema[] = R"(
-  PRAGMA locking_mode = EXCLUSIVE;
+  PRAGMA busy_timeout = 5000;
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
   CREATE TABLE IF NOT EXISTS log (
@@ -29,16 +34,24 @@ Result<std::int64_t> one_integer(Database& database, std::string_view sql) {
   return statement.integer(0);
 }
 
+// One server a file. Not SQLite's exclusive mode, which would keep readers away, too: backups are
+// made while we serve. The file is 0600 from its first moment, for objects may be secret.
+Result<io::UniqueFd> take_for_ourselves(const std::string& path) {
+  if (path == ":memory:") return io::UniqueFd();
+  io::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file) return errno_error(errno, "open store " + path);
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
+  if (errno != EWOULDBLOCK) return errno_error(errno, "lock store " + path);
+  return make_error(ErrorCode::Unavailable, "open store {}: another process uses it", path);
+}
+
 }  // namespace
 
 Result<SqliteLog> SqliteLog::open(const std::string& path) {
+  FAIRLEAD_TRY(file, take_for_ourselves(path));
   FAIRLEAD_TRY(database, Database::open(path));
-  if (auto made = database.execute(kSchema); !made) {
-    if (made.error().code == ErrorCode::Unavailable) {
-      return make_error(ErrorCode::Unavailable, "open store {}: another process uses it", path);
-    }
+  if (auto made = database.execute(kSchema); !made)
     return made.error().with_context("open store " + path);
-  }
   FAIRLEAD_TRY(version, one_integer(database, "SELECT value FROM meta WHERE name = 'schema'"));
   if (version != kSchemaVersion) {
     return make_error(ErrorCode::Unsupported,
@@ -50,7 +63,7 @@ Result<SqliteLog> SqliteLog::open(const std::string& path) {
   FAIRLEAD_TRY(statements, prepare(database));
   // The newest row may itself be compacted away (a deletion), but never beyond the compacted
   // revision.
-  return SqliteLog(std::move(database), std::move(statements),
+  return SqliteLog(std::move(file), std::move(database), std::move(statements),
                    from_sql(std::max(newest, compacted)), from_sql(compacted));
 }
 

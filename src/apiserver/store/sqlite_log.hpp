@@ -6,6 +6,7 @@
 //   exists meta(name PRIMARY KEY, value)                            schema version, compacted
 //   revision
 //
+// All of it is what it says, for backups and people: keys are texts, values the objects' JSON.
 // A value is stored once, in the row of the change that made it; `live` points there. Compaction to
 // R walks the rows up to R and removes what they superseded, so its cost is that of the changes it
 // forgets, never that of the store.
@@ -19,12 +20,14 @@
 
 #include "apiserver/store/sqlite_db.hpp"
 #include "apiserver/store/store.hpp"
+#include "io/fd.hpp"
 
 namespace fairlead::apiserver {
 
 class SqliteLog {
  public:
-  // Takes the file for itself: a second process gets Unavailable.
+  // For one server a file: a second one gets Unavailable. Others may read it meanwhile, and make
+  // their copies.
   static Result<SqliteLog> open(const std::string& path);
 
   Revision revision() const { return revision_; }
@@ -54,8 +57,10 @@ class SqliteLog {
     Statement log_get, log_insert, log_delete, log_list, log_changes, log_span;
     Statement meta_put;
   };
-  SqliteLog(Database database, Statements statements, Revision revision, Revision compacted)
-      : database_(std::move(database)),
+  SqliteLog(io::UniqueFd file, Database database, Statements statements, Revision revision,
+            Revision compacted)
+      : file_(std::move(file)),
+        database_(std::move(database)),
         statements_(std::make_unique<Statements>(std::move(statements))),
         revision_(revision),
         compacted_(compacted) {}
@@ -71,6 +76,7 @@ class SqliteLog {
   Result<void> forget(Revision from, Revision to);
   Result<void> check_readable(Revision revision) const;
 
+  io::UniqueFd file_;  // holds the lock; closed last, for that ends SQLite's own locks as well
   Database database_;
   std::unique_ptr<Statements> statements_;
   Revision revision_;
