@@ -198,7 +198,8 @@ io::HttpResponse ApiHandler::answer_metrics() {
   io::HttpResponse out =
       text_response(200, metrics_.text({.reading = reading_,
                                         .writing = writing_,
-                                        .audit_lost = audit_ == nullptr ? 0 : audit_->lost()}));
+                                        .audit_lost = audit_ == nullptr ? 0 : audit_->lost(),
+                                        .repair = repair_}));
   out.headers.front().value = "text/plain; version=0.0.4; charset=utf-8";
   return out;
 }

@@ -16,6 +16,7 @@
 #include "apiserver/rbac_guard.hpp"
 #include "apiserver/resource_handler.hpp"
 #include "apiserver/reviews.hpp"
+#include "apiserver/service_repair.hpp"
 #include "io/http.hpp"
 #include "io/worker.hpp"
 
@@ -27,6 +28,9 @@ class ApiHandler {
   ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
              const ServiceAccountTokens& tokens, const Authorizer& authorizer,
              Audit* audit = nullptr);
+
+  // What the metrics say of reservations; must outlive the handler.
+  void tell_of(const ServiceRepair& repair) { repair_ = &repair; }
 
   // `trusted`: the listener is plain HTTP on loopback, whose peers without credentials are
   // administrators.
@@ -64,6 +68,7 @@ class ApiHandler {
   ResourceHandler resources_;
   Reviews reviews_;
   Discovery discovery_;
+  const ServiceRepair* repair_ = nullptr;
   StaticDocument version_, openapi_v2_, openapi_v2_protobuf_, openapi_index_;
   StaticDocument custom_resources_;
   StaticDocument openid_configuration_, key_set_;

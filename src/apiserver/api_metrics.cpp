@@ -25,6 +25,10 @@ constexpr Metric kWatchEvents{"apiserver_watch_events_total",
                               "Events sent to watches, what they began with not counted"};
 constexpr Metric kObjects{"apiserver_resource_objects", "Objects there are"};
 constexpr Metric kStored{"apiserver_storage_objects", "Objects there are, by group-resource"};
+constexpr Metric kIpFaults{"apiserver_clusterip_repair_ip_errors_total",
+                           "Cluster IPs whose reservation was not as it has to be, by fault"};
+constexpr Metric kPortFaults{"apiserver_nodeport_repair_port_errors_total",
+                             "Node ports whose reservation was not as it has to be, by fault"};
 constexpr Metric kAuditLost{"apiserver_audit_error_total",
                             "Lines of the audit log that could not be written"};
 
@@ -151,6 +155,23 @@ void ApiMetrics::report_resource(const Resource& resource) {
   metrics_.gauge(kStored.name, kStored.help, {{"resource", dotted}}).set(objects);
 }
 
+// Every series is there from the start: who alerts on them needs their zeros.
+void ApiMetrics::report_repair(const ServiceRepair& repair) {
+  using enum ReservationFault::What;
+  for (const auto& [what, type] : {std::pair(Missing, "repair"),
+                                   {Leaked, "leak"},
+                                   {Duplicate, "duplicate"},
+                                   {OutOfRange, "outOfRange"},
+                                   {Invalid, "invalid"}}) {
+    for (const auto& [of, metric] : {std::pair(ReservationFault::Of::ClusterIp, kIpFaults),
+                                     {ReservationFault::Of::NodePort, kPortFaults}}) {
+      const auto found = repair.found().find({of, what});
+      raise(metrics_.counter(metric.name, metric.help, {{"type", type}}),
+            found == repair.found().end() ? 0 : static_cast<double>(found->second));
+    }
+  }
+}
+
 std::string ApiMetrics::text(const Now& now) {
   const auto in_progress = [this](const char* kind, std::size_t count) {
     metrics_.gauge(kInProgress.name, kInProgress.help, {{"request_kind", kind}})
@@ -161,6 +182,7 @@ std::string ApiMetrics::text(const Now& now) {
   raise(metrics_.counter(kAuditLost.name, kAuditLost.help, {{"plugin", "log"}}),
         static_cast<double>(now.audit_lost));
   for (const auto& resource : registry_.resources()) report_resource(*resource);
+  if (now.repair != nullptr) report_repair(*now.repair);
   metrics::report_process(metrics_);
   return metrics_.serialize();
 }

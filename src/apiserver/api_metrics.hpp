@@ -15,6 +15,7 @@
 
 #include "apiserver/audit.hpp"
 #include "apiserver/registry.hpp"
+#include "apiserver/service_repair.hpp"
 #include "base/metrics.hpp"
 #include "io/http.hpp"
 
@@ -35,6 +36,7 @@ class ApiMetrics {
   struct Now {
     std::size_t reading = 0, writing = 0;  // requests in progress, watches not counted
     std::uint64_t audit_lost = 0;          // lines
+    const ServiceRepair* repair = nullptr;
   };
   std::string text(const Now& now);
 
@@ -50,6 +52,7 @@ class ApiMetrics {
   Kind kind_of(const io::HttpRequest& request, const AuditedRequest& audited) const;
   static metrics::Labels labels_of(const Kind& kind);
   void report_resource(const Resource& resource);
+  void report_repair(const ServiceRepair& repair);
 
   const Registry& registry_;
   metrics::Registry metrics_;

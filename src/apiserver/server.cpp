@@ -10,6 +10,7 @@
 #include "apiserver/rbac_bootstrap.hpp"
 #include "apiserver/service_account_keeper.hpp"
 #include "apiserver/service_cidrs.hpp"
+#include "apiserver/service_repair.hpp"
 #include "apiserver/store/sqlite_store.hpp"
 #include "base/log.hpp"
 
@@ -37,7 +38,7 @@ class Server final : public ApiServer {
     std::optional<Audit> audit;
     AuthorizationMode authorization;
     std::optional<SocketAddress> advertise;
-    std::vector<IpPrefix> service_cidrs;
+    KindsConfig kinds;
     std::chrono::nanoseconds event_lifetime;
     const Clock* clock;
   };
@@ -46,7 +47,7 @@ class Server final : public ApiServer {
         store_(parts.store),
         pki_(std::move(parts.pki)),
         trust_(std::move(parts.trust)),
-        service_cidrs_(std::move(parts.service_cidrs)),
+        kinds_(std::move(parts.kinds)),
         clock_(parts.clock),
         registry_(executor, *store_, std::move(strategies)),
         account_tokens_(registry_, *clock_, std::move(parts.token_keys.signing),
@@ -59,14 +60,16 @@ class Server final : public ApiServer {
                  audit_ ? &*audit_ : nullptr),
         reaper_(registry_, *clock_, executor),
         collector_(registry_, *clock_, executor),
-        cidr_keeper_(registry_, *clock_, executor, service_cidrs_),
+        cidr_keeper_(registry_, *clock_, executor, kinds_.service_cidrs),
+        repair_(registry_, *clock_, executor, kinds_),
         account_keeper_(registry_, *clock_, executor),
         role_aggregator_(registry_, *clock_, executor),
         expiry_(registry_, *clock_, parts.event_lifetime),
         tasks_(executor, "apiserver") {
+    handler_.tell_of(repair_);
     if (parts.advertise) {
       kubernetes_.emplace(registry_, *clock_,
-                          KubernetesService::Config{.service_cidr = service_cidrs_.front(),
+                          KubernetesService::Config{.service_cidr = kinds_.service_cidrs.front(),
                                                     .advertise = *parts.advertise,
                                                     .alone = own_store_ != nullptr});
     }
@@ -97,11 +100,13 @@ class Server final : public ApiServer {
         [this](const Resource& resource, const StoreEvent& event) { react(resource, event); });
     rbac_.load();
     collector_.load();
+    repair_.load();
     FAIRLEAD_CO_CHECK(co_await prepare_patiently());
     if (kubernetes_) tasks_.spawn(kubernetes_->run());
     tasks_.spawn(reaper_.run());
     tasks_.spawn(collector_.run());
     tasks_.spawn(cidr_keeper_.run());
+    tasks_.spawn(repair_.run());
     tasks_.spawn(account_keeper_.run());
     tasks_.spawn(role_aggregator_.run());
     tasks_.spawn(expiry_.run());
@@ -138,6 +143,7 @@ class Server final : public ApiServer {
     FAIRLEAD_CO_CHECK(co_await make_system_namespaces(&registry_, clock_));
     FAIRLEAD_CO_CHECK(co_await account_keeper_.make_missing());
     FAIRLEAD_CO_CHECK(co_await cidr_keeper_.make_default());
+    FAIRLEAD_CO_CHECK(co_await repair_.repair());
     if (kubernetes_) FAIRLEAD_CO_CHECK(co_await kubernetes_->reconcile());
     co_return Result<void>();
   }
@@ -162,6 +168,7 @@ class Server final : public ApiServer {
     role_aggregator_.changed(resource);
     collector_.changed(resource, event);
     cidr_keeper_.changed(resource, event);
+    repair_.changed(resource, event);
     // A namespace began to terminate, or something in one went away.
     if (&resource == &registry_.namespaces() || event.value == nullptr) {
       reaper_.poke();
@@ -173,7 +180,7 @@ class Server final : public ApiServer {
   Store* store_;
   Pki pki_;
   ServerTrust trust_;
-  std::vector<IpPrefix> service_cidrs_;
+  KindsConfig kinds_;
   const Clock* clock_;
   Registry registry_;
   ServiceAccountTokens account_tokens_;
@@ -185,6 +192,7 @@ class Server final : public ApiServer {
   NamespaceReaper reaper_;
   GarbageCollector collector_;
   ServiceCidrKeeper cidr_keeper_;
+  ServiceRepair repair_;
   ServiceAccountKeeper account_keeper_;
   RoleAggregator role_aggregator_;
   EventExpiry expiry_;
@@ -309,7 +317,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
                                                        .audit = std::move(audit),
                                                        .authorization = config.authorization,
                                                        .advertise = config.advertise,
-                                                       .service_cidrs = config.kinds.service_cidrs,
+                                                       .kinds = config.kinds,
                                                        .event_lifetime = config.event_lifetime,
                                                        .clock = config.clock},
                                          make_strategies(config.kinds), std::move(config.tokens));

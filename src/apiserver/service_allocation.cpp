@@ -7,12 +7,11 @@
 #include <random>
 #include <set>
 
+#include "apiserver/kind_strategy.hpp"
 #include "apiserver/service_cidrs.hpp"
 
 namespace fairlead::apiserver {
 namespace {
-
-constexpr std::string_view kNodePortPrefix = "/registry/ranges/servicenodeports/";
 
 std::uint64_t random_below(std::uint64_t bound) {
   std::random_device source;
@@ -23,15 +22,6 @@ Bands bands(std::uint64_t size, std::uint64_t divisor, std::uint64_t most, std::
   const std::uint64_t offset =
       size <= 16 ? 0 : std::min(std::max<std::uint64_t>(16, size / divisor), most);
   return {.size = usable, .dynamic_from = std::min(offset, usable)};
-}
-
-std::string node_port_key(std::int64_t port) {
-  return fmt::format("{}{:05}", kNodePortPrefix, port);
-}
-
-std::string owner_of(const Document& service) {
-  return fmt::format("{}/{}", string_at(service, "metadata.namespace"),
-                     string_at(service, "metadata.name"));
 }
 
 bool wants_node_ports(const Document& service) {
@@ -55,6 +45,19 @@ const Document* port_at(const boost::json::array& ports, std::size_t i) {
   return ports[i].if_object();
 }
 
+// The node port a same-named port had before, 0 if none.
+std::int64_t earlier_node_port(const Document* old, std::string_view port_name) {
+  const auto* ports = old == nullptr ? nullptr : array_at(*old, "spec.ports");
+  for (std::size_t i = 0; ports != nullptr && i < ports->size(); ++i) {
+    const Document* port = port_at(*ports, i);
+    if (port != nullptr && string_at(*port, "name") == port_name)
+      return int_at(*port, "nodePort").value_or(0);
+  }
+  return 0;
+}
+
+}  // namespace
+
 std::set<std::int64_t> held_node_ports(const Document& service) {
   std::set<std::int64_t> out;
   if (const auto* ports = array_at(service, "spec.ports")) {
@@ -75,23 +78,34 @@ std::set<std::string> held_cluster_ips(const Document& service) {
   return {n.cluster_ips.begin(), n.cluster_ips.end()};
 }
 
-std::string canonical(const std::string& ip) {
+std::string canonical_address(const std::string& ip) {
   const auto address = IpAddress::parse_sloppy(ip);
   return address ? address->to_string() : ip;
 }
 
-// The node port a same-named port had before, 0 if none.
-std::int64_t earlier_node_port(const Document* old, std::string_view port_name) {
-  const auto* ports = old == nullptr ? nullptr : array_at(*old, "spec.ports");
-  for (std::size_t i = 0; ports != nullptr && i < ports->size(); ++i) {
-    const Document* port = port_at(*ports, i);
-    if (port != nullptr && string_at(*port, "name") == port_name)
-      return int_at(*port, "nodePort").value_or(0);
-  }
-  return 0;
+Document address_reservation(const std::string& ip, std::string_view ns, std::string_view name) {
+  const ResourceInfo info = ip_address_info();
+  const auto address = IpAddress::parse_sloppy(ip);
+  const Document labels{{"ipaddress.kubernetes.io/ip-family",
+                         text_value(address ? to_string(address->family()) : "")},
+                        {kManagedBy, text_value(kAllocatorName)}};
+  const Document parent{{"group", ""},
+                        {"resource", "services"},
+                        {"namespace", text_value(ns)},
+                        {"name", text_value(name)}};
+  return {{"kind", info.kind},
+          {"apiVersion", text_value(info.api_version())},
+          {"metadata", Document{{"name", text_value(canonical_address(ip))}, {"labels", labels}}},
+          {"spec", Document{{"parentRef", parent}}}};
 }
 
-}  // namespace
+std::string node_port_key(std::int64_t port) {
+  return fmt::format("{}{:05}", kNodePortPrefix, port);
+}
+
+Document node_port_reservation(std::string_view ns, std::string_view name) {
+  return {{"service", text_value(fmt::format("{}/{}", ns, name))}};
+}
 
 Bands cluster_ip_bands(const IpPrefix& cidr) {
   const unsigned host_bits = cidr.address().bits() - cidr.length();
@@ -136,7 +150,7 @@ StatusError ServiceAllocator::refused(const Document& service, FieldError error)
 
 // One key an address, however it is spelled.
 std::string ServiceAllocator::ip_key(const std::string& ip) const {
-  return ip_addresses_.storage_key("", canonical(ip));
+  return ip_addresses_.storage_key("", canonical_address(ip));
 }
 
 ApiResult<void> ServiceAllocator::allocate(const RequestContext& context, Transaction& transaction,
@@ -243,20 +257,9 @@ ApiResult<void> ServiceAllocator::claim_cluster_ip(const RequestContext& context
 
 void ServiceAllocator::reserve_cluster_ip(Transaction& transaction, const std::string& ip,
                                           const Document& service) const {
-  const auto address = IpAddress::parse_sloppy(ip);
-  const Document labels{{"ipaddress.kubernetes.io/ip-family",
-                         text_value(address ? to_string(address->family()) : "")},
-                        {"ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io"}};
-  const Document parent{{"group", ""},
-                        {"resource", "services"},
-                        {"namespace", text_value(string_at(service, "metadata.namespace"))},
-                        {"name", text_value(string_at(service, "metadata.name"))}};
-  transaction.create_object(
-      ip_addresses_,
-      Document{{"kind", "IPAddress"},
-               {"apiVersion", text_value(ip_addresses_.api_version())},
-               {"metadata", Document{{"name", text_value(canonical(ip))}, {"labels", labels}}},
-               {"spec", Document{{"parentRef", parent}}}});
+  transaction.create_object(ip_addresses_,
+                            address_reservation(ip, string_at(service, "metadata.namespace"),
+                                                string_at(service, "metadata.name")));
 }
 
 // The ports of one Service while they are being settled.
@@ -360,7 +363,9 @@ ApiResult<void> ServiceAllocator::allocate_node_ports(const RequestContext& cont
   }
   if (context.dry_run) return {};
   for (const std::int64_t port : ports.fresh)
-    transaction.put(node_port_key(port), Document{{"service", text_value(owner_of(service))}});
+    transaction.put(node_port_key(port),
+                    node_port_reservation(string_at(service, "metadata.namespace"),
+                                          string_at(service, "metadata.name")));
   const std::set<std::int64_t> has = held_node_ports(service);
   for (const std::int64_t port : ports.had) {
     if (!has.contains(port)) transaction.remove(node_port_key(port));

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,19 @@ Bands node_port_bands(PortRange range);
 std::optional<std::uint64_t> pick_free(const Bands& bands,
                                        const std::function<std::uint64_t(std::uint64_t)>& random,
                                        const std::function<bool(std::uint64_t)>& is_taken);
+
+// What a Service has of them, as its spec says.
+std::set<std::string> held_cluster_ips(const Document& service);
+std::set<std::int64_t> held_node_ports(const Document& service);
+
+// What stands in the store for one that is taken: an IPAddress, and a document that is no object.
+inline constexpr std::string_view kManagedBy = "ipaddress.kubernetes.io/managed-by";
+inline constexpr std::string_view kAllocatorName = "ipallocator.k8s.io";
+inline constexpr std::string_view kNodePortPrefix = "/registry/ranges/servicenodeports/";
+std::string canonical_address(const std::string& ip);  // one name an address, however it is spelled
+Document address_reservation(const std::string& ip, std::string_view ns, std::string_view name);
+std::string node_port_key(std::int64_t port);
+Document node_port_reservation(std::string_view ns, std::string_view name);
 
 class ServiceAllocator {
  public:
