@@ -1,12 +1,11 @@
 // Copies that operators make of a store while it serves: keys and values say what they are, and a
 // server on the copy is the same API. On SQLite by its library, on etcd by a plain Range and by
 // etcdctl.
-#include <sqlite3.h>
-
 #include <csignal>
 #include <filesystem>
 
 #include "api/http_fixture.hpp"
+#include "api/sqlite_file.hpp"
 #include "base/text.hpp"
 
 namespace fairlead::api_test {
@@ -14,45 +13,6 @@ namespace {
 
 using testing::Contains;
 using testing::Key;
-
-using Objects = std::map<std::string, boost::json::value>;  // by key
-
-// A file of another program: opened and read with nothing but SQLite.
-class SqliteFile {
- public:
-  explicit SqliteFile(const std::string& path,
-                      int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) {
-    EXPECT_EQ(sqlite3_open_v2(path.c_str(), &handle_, flags, nullptr), SQLITE_OK) << path;
-  }
-  ~SqliteFile() { sqlite3_close(handle_); }
-  SqliteFile(const SqliteFile&) = delete;
-  SqliteFile& operator=(const SqliteFile&) = delete;
-
-  Objects objects() {
-    Objects out;
-    sqlite3_stmt* rows = nullptr;
-    EXPECT_EQ(sqlite3_prepare_v2(handle_, "SELECT live.key, value FROM live JOIN log USING (rev)",
-                                 -1, &rows, nullptr),
-              SQLITE_OK)
-        << sqlite3_errmsg(handle_);
-    const auto text = [rows](int column) {
-      return std::string(static_cast<const char*>(sqlite3_column_blob(rows, column)),
-                         static_cast<std::size_t>(sqlite3_column_bytes(rows, column)));
-    };
-    while (sqlite3_step(rows) == SQLITE_ROW) out.emplace(text(0), boost::json::parse(text(1)));
-    sqlite3_finalize(rows);
-    return out;
-  }
-  void copy_to(SqliteFile& copy) {
-    sqlite3_backup* backup = sqlite3_backup_init(copy.handle_, "main", handle_, "main");
-    ASSERT_NE(backup, nullptr) << sqlite3_errmsg(copy.handle_);
-    EXPECT_EQ(sqlite3_backup_step(backup, -1), SQLITE_DONE);
-    EXPECT_EQ(sqlite3_backup_finish(backup), SQLITE_OK);
-  }
-
- private:
-  sqlite3* handle_ = nullptr;
-};
 
 class BackupTest : public HttpTest {
  protected:
