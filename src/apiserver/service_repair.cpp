@@ -48,17 +48,17 @@ Words words_for(Of of, What what) {
   const bool ip = of == Of::ClusterIp;
   switch (what) {
     case What::Missing:
-      return {ip ? "ClusterIPNotAllocated" : "PortNotAllocated", "is not allocated; repairing"};
+      return {ip ? "ClusterIPNotAllocated" : "PortNotAllocated", "was not reserved; it is now"};
     case What::Leaked:
       return {ip ? "IPAddressNotAllocated" : "PortLeaked", "is of no Service; it is free again"};
     case What::Duplicate:
       return {ip ? "ClusterIPAlreadyAllocated" : "PortAlreadyAllocated",
-              "was assigned to multiple services; please recreate service"};
+              "is held by another Service too; delete and create one of them anew"};
     case What::OutOfRange:
       return {ip ? "ClusterIPOutOfRange" : "PortOutOfRange",
-              "is not within the configured range; please recreate service"};
+              "lies in no range of this cluster; delete and create the Service anew"};
     case What::Invalid:
-      return {"ClusterIPNotValid", "is not a valid value; please recreate service"};
+      return {"ClusterIPNotValid", "is no address; delete and create the Service anew"};
   }
   return {};
 }
