@@ -107,6 +107,29 @@ TEST_P(ServiceChecks, NodePortsComeFromTheirBandOrAreRefused) {
             made.at("/spec/clusterIP") + given);
 }
 
+// More than an etcd takes in one transaction, one by one: 128.
+TEST_P(ServiceChecks, AServiceMayHaveHundredsOfNodePorts) {
+  start();
+  std::string ports;
+  for (int i = 0; i < 300; ++i)
+    ports += fmt::format(R"({}{{"name":"p{}","port":{}}})", i == 0 ? "" : ",", i, 1000 + i);
+  const Answer made =
+      create_service("many", fmt::format(R"({{"type":"NodePort","ports":[{}]}})", ports));
+  ASSERT_EQ(made.outcome(), "201");
+  std::set<std::string> taken;
+  for (int i = 0; i < 300; ++i) taken.insert(made.at(fmt::format("/spec/ports/{}/nodePort", i)));
+  EXPECT_EQ(taken.size(), 300U);
+  const auto other = [this](std::string_view port) {
+    return create_service("other", fmt::format(R"({{"type":"NodePort","ports":[{{"port":1,)"
+                                               R"("nodePort":{}}}]}})",
+                                               port))
+        .outcome();
+  };
+  EXPECT_EQ(other(*taken.begin()), "422 Invalid spec.ports[0].nodePort Invalid");
+  ASSERT_EQ(call("DELETE", service_path("many")).outcome(), "200");
+  EXPECT_EQ(other(*taken.begin()), "201");
+}
+
 TEST_P(ServiceChecks, LoadBalancersHaveTheirOwnFields) {
   start();
   const Answer local = create_service(

@@ -208,6 +208,9 @@ TEST_F(EtcdStoreTest, NoAcknowledgedCommitAndNoEventIsLostWhenMembersAreKilled) 
   };
   for (std::size_t member = 0; member < 3; ++member) {
     write(30);
+    // What both have heard of is forgotten on the way.
+    ASSERT_TRUE(
+        run_task(loop_, first.compact(std::min(seen_by_first->upto, seen_by_second->upto))));
     etcd.end(member, SIGKILL);
     write(30);
     ASSERT_TRUE(etcd.start(member)) << etcd.log();
@@ -284,6 +287,53 @@ TEST_F(EtcdStoreTest, ProgressIsFollowedWhereNothingIsWritten) {
   ASSERT_TRUE(create(idle, "/registry/b"));
   EXPECT_EQ(seen->state, (std::map<std::string, std::string>{{"/registry/b", "x"}}));
   EXPECT_FALSE(seen->gap);
+}
+
+// What etcd does not take one by one; each of its keys counts all the same.
+TEST_F(EtcdStoreTest, ATransactionOfHundredsOfKeysIsAllOrNothing) {
+  cluster(1);
+  Store& store = open();
+  Store& other = open();
+  const auto key = [](int number) { return fmt::format("/registry/many/{:03}", number); };
+  const auto all = [&](Revision expected, const SharedBytes& value) {
+    StoreTransaction out = update_key("/registry/one", 0, bytes("x"));
+    out.operations.front().value = nullptr;
+    for (int i = 0; i < 300; ++i) {
+      out.compares.push_back({.key = key(i), .mod_revision = expected});
+      out.operations.push_back({.key = key(i), .value = value});
+    }
+    return out;
+  };
+  // One of them is there, as the store knows; then, as it cannot know yet.
+  ASSERT_TRUE(create(store, key(150)));
+  auto done = run_task(loop_, store.commit(all(0, bytes("x"))));
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_FALSE(done->succeeded);
+  EXPECT_EQ(done->conflicting_key, key(150));
+  ASSERT_TRUE(run_task(loop_, store.commit({.compares = {}, .operations = {{.key = key(150)}}})));
+  ASSERT_TRUE(run_task(loop_, other.synchronize()));
+  std::optional<Result<CommitResult>> first, second;
+  for (auto& [from, result] : {std::pair(&store, &first), {&other, &second}}) {
+    io::asio::co_spawn(loop_, from->commit(all(0, bytes("x"))),
+                       [result](const std::exception_ptr&, Result<CommitResult> answer) {
+                         *result = std::move(answer);
+                       });
+  }
+  ASSERT_TRUE(run_until(loop_, [&] { return first && second; }));
+  ASSERT_TRUE(*first && *second);
+  EXPECT_NE((*first)->succeeded, (*second)->succeeded) << "one of two servers";
+  EXPECT_EQ(state(store).size(), 300U);
+  ASSERT_TRUE(run_task(loop_, store.synchronize()));
+  // All of them go, too, and at the revision that is asked for only.
+  const CommitResult& won = (*first)->succeeded ? **first : **second;
+  ASSERT_EQ(won.revisions.size(), 301U);
+  done = run_task(loop_, store.commit(all(won.revisions[1] + 1, nullptr)));
+  ASSERT_TRUE(done);
+  EXPECT_FALSE(done->succeeded);
+  done = run_task(loop_, store.commit(all(won.revisions[1], nullptr)));
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_TRUE(done->succeeded);
+  EXPECT_TRUE(state(store).empty());
 }
 
 // A value that we would let pass but that is, with its envelope, more than a member takes.

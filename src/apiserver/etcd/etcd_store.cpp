@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "apiserver/etcd/etcd_client.hpp"
+#include "apiserver/etcd/etcd_messages.hpp"
 #include "apiserver/etcd/event_history.hpp"
 #include "base/log.hpp"
 
@@ -42,44 +43,6 @@ class Subscription final : public StoreWatch {
   std::shared_ptr<List> all_;
   std::shared_ptr<Subscriber> one_;
 };
-
-KeyValue key_value(pb::KeyValue& from) {
-  return {.key = std::move(*from.mutable_key()),
-          .value = std::make_shared<const std::string>(std::move(*from.mutable_value())),
-          .create_revision = static_cast<Revision>(from.create_revision()),
-          .mod_revision = static_cast<Revision>(from.mod_revision())};
-}
-
-StoreEvent store_event(pb::Event& from) {
-  KeyValue kv = key_value(*from.mutable_kv());
-  const bool put = from.type() == pb::Event::PUT;
-  return {.key = std::move(kv.key),
-          .value = put ? std::move(kv.value) : nullptr,
-          .revision = kv.mod_revision,
-          .create_revision = put ? kv.create_revision : 0};
-}
-
-void add_compare(pb::TxnRequest& request, const Compare& compare) {
-  pb::Compare& out = *request.add_compare();
-  out.set_result(pb::Compare::EQUAL);
-  out.set_target(pb::Compare::MOD);
-  out.set_key(compare.key);
-  out.set_mod_revision(static_cast<std::int64_t>(compare.mod_revision));
-  // Which key it was that failed:
-  pb::RangeRequest& range = *request.add_failure()->mutable_request_range();
-  range.set_key(compare.key);
-  range.set_keys_only(true);
-}
-
-void add_operation(pb::TxnRequest& request, const Operation& operation) {
-  pb::RequestOp& out = *request.add_success();
-  if (operation.value == nullptr) {
-    out.mutable_request_delete_range()->set_key(operation.key);
-    return;
-  }
-  out.mutable_request_put()->set_key(operation.key);
-  out.mutable_request_put()->set_value(*operation.value);
-}
 
 // Does the transaction know whether the key it deletes is there?
 bool is_guarded(const StoreTransaction& transaction, const std::string& key) {
@@ -151,7 +114,7 @@ class EtcdStore final : public Store {
   Revision delivered_ = 0;
   EventHistory history_;
   // mod_revision of every key, to tell what changed across a gap.
-  std::map<std::string, Revision, std::less<>> keys_;
+  etcd::Revisions keys_;
 
   std::shared_ptr<etcd::WatchStream> stream_;
   bool compacted_ = false;  // etcd has forgotten what we have not seen
@@ -252,7 +215,7 @@ io::Task<Error> EtcdStore::follow_member() {
       continue;
     }
     std::vector<StoreEvent> events;
-    for (pb::Event& event : *response->mutable_events()) events.push_back(store_event(event));
+    for (pb::Event& event : *response->mutable_events()) events.push_back(etcd::store_event(event));
     const Revision revision = events.back().revision;
     deliver(std::move(events), revision);
   }
@@ -261,7 +224,7 @@ io::Task<Error> EtcdStore::follow_member() {
 // The net change from what was delivered last to now.
 io::Task<Result<void>> EtcdStore::bridge_gap() {
   FAIRLEAD_CO_TRY(page, co_await list({.prefix = prefix_}));
-  std::map<std::string, Revision, std::less<>> gone = keys_;
+  etcd::Revisions gone = keys_;
   std::vector<StoreEvent> events;
   for (KeyValue& item : page.items) {
     const auto before = gone.find(item.key);
@@ -368,7 +331,7 @@ io::Task<Result<std::optional<KeyValue>>> EtcdStore::get(std::string key, Revisi
   request.set_revision(static_cast<std::int64_t>(revision));
   FAIRLEAD_CO_TRY(response, co_await client_->range(std::move(request)));
   if (response.kvs_size() == 0) co_return std::optional<KeyValue>();
-  co_return std::optional(key_value(*response.mutable_kvs(0)));
+  co_return std::optional(etcd::key_value(*response.mutable_kvs(0)));
 }
 
 // In pages, all of one revision.
@@ -385,7 +348,7 @@ io::Task<Result<ListPage>> EtcdStore::read(ListRequest request, Content content)
     page.set_limit(request.limit == 0 ? kPageKeys : std::min(kPageKeys, wanted));
     FAIRLEAD_CO_TRY(response, co_await client_->range(std::move(page)));
     if (out.revision == 0) out.revision = static_cast<Revision>(response.header().revision());
-    for (pb::KeyValue& item : *response.mutable_kvs()) out.items.push_back(key_value(item));
+    for (pb::KeyValue& item : *response.mutable_kvs()) out.items.push_back(etcd::key_value(item));
     out.more = response.more();
     if (!out.more || out.items.size() == request.limit) break;
     from = out.items.back().key + '\0';
@@ -423,47 +386,20 @@ io::Task<Result<CommitResult>> EtcdStore::commit(StoreTransaction transaction) {
                        transaction.operations.front().key);
 }
 
-namespace {
-
-// A delete of a key that is known to be absent.
-bool changes_nothing(const StoreTransaction& transaction, const Operation& operation) {
-  return operation.value == nullptr &&
-         std::ranges::any_of(transaction.compares, [&operation](const Compare& compare) {
-           return compare.key == operation.key && compare.mod_revision == 0;
-         });
-}
-
-std::string conflict_of(const StoreTransaction& transaction, const pb::TxnResponse& response) {
-  for (std::size_t i = 0; i < transaction.compares.size(); ++i) {
-    const auto& found = response.responses(static_cast<int>(i)).response_range();
-    const Revision now =
-        found.kvs_size() > 0 ? static_cast<Revision>(found.kvs(0).mod_revision()) : 0;
-    if (now != transaction.compares[i].mod_revision) return transaction.compares[i].key;
-  }
-  return {};
-}
-
-}  // namespace
-
 io::Task<Result<CommitResult>> EtcdStore::commit_once(const StoreTransaction* transaction) {
-  pb::TxnRequest request;
-  for (const Compare& compare : transaction->compares) add_compare(request, compare);
-  for (const Operation& operation : transaction->operations) {
-    if (!changes_nothing(*transaction, operation)) add_operation(request, operation);
-  }
-  const bool writes = request.success_size() > 0;
-  if (writes) request.add_success()->mutable_request_put()->set_key(marker_);
-  FAIRLEAD_CO_TRY(response, co_await client_->txn(std::move(request)));
+  const etcd::Commit commit(*transaction, delivered_, keys_);
+  if (!commit.stale().empty()) co_return CommitResult{.conflicting_key = commit.stale()};
+  FAIRLEAD_CO_TRY(response, co_await client_->txn(commit.request(marker_)));
   CommitResult out{.succeeded = response.succeeded()};
   if (!out.succeeded) {
-    out.conflicting_key = conflict_of(*transaction, response);
+    out.conflicting_key = commit.conflict(response);
     co_return out;
   }
   const auto revision = static_cast<Revision>(response.header().revision());
   for (const Operation& operation : transaction->operations) {
-    out.revisions.push_back(changes_nothing(*transaction, operation) ? 0 : revision);
+    out.revisions.push_back(etcd::changes_nothing(*transaction, operation) ? 0 : revision);
   }
-  if (writes && !co_await delivered(revision)) {
+  if (commit.writes() && !co_await delivered(revision)) {
     co_return make_error(ErrorCode::Timeout,
                          "etcd {}: revision {} was committed but has not been delivered",
                          client_->endpoint(), revision);
