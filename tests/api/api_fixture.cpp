@@ -30,11 +30,11 @@ std::string from_environment(const char* name, const std::string& otherwise) {
 std::vector<KubectlUnderTest> kubectls_under_test() {
   const std::string tools = std::string(FAIRLEAD_SOURCE_DIR) + "/.cache/tools/";
   const std::string current = from_environment("FAIRLEAD_KUBECTL", tools + "kubectl");
+  const std::string old = from_environment("FAIRLEAD_KUBECTL_OLD", tools + "kubectl-1.20");
   return {{.name = "current", .path = current},
-          {.name = "v1_20",
-           .path = from_environment("FAIRLEAD_KUBECTL_OLD", tools + "kubectl-1.20"),
-           .is_current = false},
-          {.name = "etcd", .path = current, .store = StoreUnderTest::Etcd}};
+          {.name = "v1_20", .path = old, .is_current = false},
+          {.name = "etcd", .path = current, .store = StoreUnderTest::Etcd},
+          {.name = "v1_20_etcd", .path = old, .store = StoreUnderTest::Etcd, .is_current = false}};
 }
 
 Folder::Folder() : path_(testing::TempDir() + "fairlead-api-XXXXXX") {

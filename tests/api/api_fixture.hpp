@@ -20,8 +20,7 @@ namespace fairlead::api_test {
 enum class StoreUnderTest { Sqlite, Etcd };
 
 // Where the kubectls are: FAIRLEAD_KUBECTL and FAIRLEAD_KUBECTL_OLD, else .cache/tools of the
-// source tree. Both on SQLite; the current one on etcd too: what a store does to an answer does
-// not depend on who asks.
+// source tree. Each on each store.
 struct KubectlUnderTest {
   std::string name;
   std::string path;

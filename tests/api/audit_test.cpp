@@ -15,6 +15,8 @@ class AuditTest : public KubectlTest {
  protected:
   void restart(std::vector<std::string> flags) {
     server_->stop(SIGTERM);
+    const std::vector<std::string> store = store_->flags();
+    flags.insert(flags.end(), store.begin(), store.end());
     server_.emplace(folder_, std::move(flags));
   }
   // "alice as bob: create configmaps x 201 allow", of every line.
@@ -41,7 +43,9 @@ class AuditTest : public KubectlTest {
     return out;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Kubectl, AuditTest, testing::Values(kubectls_under_test().front()),
+// The current kubectl on each store.
+INSTANTIATE_TEST_SUITE_P(Kubectl, AuditTest,
+                         testing::Values(kubectls_under_test()[0], kubectls_under_test()[2]),
                          [](const auto& param) { return param.param.name; });
 
 TEST_P(AuditTest, SaysWhatKubectlDidAndKeepsSecretsOut) {
