@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 using Of = ReservationFault::Of;
 using What = ReservationFault::What;
 
-constexpr std::size_t kReadAtOnce = 250;  // Services, before others get their turn
+constexpr std::size_t kAtOnce = 250;  // things looked at, before others get their turn
 
 Resource& resource_of(const Registry& registry, std::string_view group, std::string_view resource) {
   Resource* out = registry.find(group, "v1", resource);
@@ -148,7 +148,16 @@ void ServiceRepair::changed(const Resource& resource, const StoreEvent& event) {
   suspected_.notify();
 }
 
-// The Services of one moment, read in turns: there may be many.
+namespace {
+
+// There may be many of all things: now and then others get their turn.
+io::Task<void> give_way(std::size_t done) {
+  if (done % kAtOnce == kAtOnce - 1) static_cast<void>(co_await io::sleep_for(0s));
+}
+
+}  // namespace
+
+// The Services of one moment.
 io::Task<ServiceRepair::Snapshot> ServiceRepair::read_services() {
   std::vector<ObjectPtr> objects;
   for (const auto& [key, object] : services_.cache.objects()) objects.push_back(object);
@@ -157,7 +166,7 @@ io::Task<ServiceRepair::Snapshot> ServiceRepair::read_services() {
   out.ranges = usable_service_ranges(reading, config_.service_cidrs);
   for (std::size_t i = 0; i < objects.size(); ++i) {
     out.services.emplace(owner_name(*objects[i]), read_service(objects[i]));
-    if (i % kReadAtOnce == kReadAtOnce - 1) static_cast<void>(co_await io::sleep_for(0s));
+    co_await give_way(i);
   }
   co_return out;
 }
@@ -246,7 +255,9 @@ void ServiceRepair::look_at_held_port(const Snapshot& all, const std::string& ow
 // A reservation that no Service holds.
 void ServiceRepair::look_at_address(const Snapshot& all, const std::string& key,
                                     Findings& out) const {
-  const Address& address = addresses_.at(key);
+  const auto reserved = addresses_.find(key);
+  if (reserved == addresses_.end()) return;
+  const Address& address = reserved->second;
   const std::string ip = key.substr(ip_addresses_.info().storage_prefix.size());
   if (!address.managed || clock_.wall() < address.created + kMayPrecede) return;
   const auto service = all.services.find(address.service);
@@ -277,20 +288,30 @@ void ServiceRepair::look_at_port(const Snapshot& all, const std::string& key, Fi
                  .mend = give_back(owner, object, key)});
 }
 
-ServiceRepair::Findings ServiceRepair::look(const Snapshot& all) const {
+// What changes meanwhile is not mended: each repair is of what was seen.
+io::Task<ServiceRepair::Findings> ServiceRepair::look(const Snapshot* all) const {
   Findings out;
-  for (const auto& [owner, service] : all.services) {
-    for (const std::string& ip : service.cluster_ips) look_at_held_address(all, owner, ip, out);
-    for (const std::int64_t port : service.node_ports) look_at_held_port(all, owner, port, out);
+  std::size_t done = 0;
+  for (const auto& [owner, service] : all->services) {
+    for (const std::string& ip : service.cluster_ips) look_at_held_address(*all, owner, ip, out);
+    for (const std::int64_t port : service.node_ports) look_at_held_port(*all, owner, port, out);
+    co_await give_way(done++);
   }
-  for (const auto& [key, address] : addresses_) look_at_address(all, key, out);
-  std::vector<std::string> ports;
+  std::vector<std::string> addresses, ports;
+  for (const auto& [key, address] : addresses_) addresses.push_back(key);
   registry_.for_each_key(kNodePortPrefix, [&ports](std::string_view key) {
     ports.emplace_back(key);
     return true;
   });
-  for (const std::string& key : ports) look_at_port(all, key, out);
-  return out;
+  for (const std::string& key : addresses) {
+    look_at_address(*all, key, out);
+    co_await give_way(done++);
+  }
+  for (const std::string& key : ports) {
+    look_at_port(*all, key, out);
+    co_await give_way(done++);
+  }
+  co_return out;
 }
 
 // ---- What is done about it
@@ -345,7 +366,8 @@ io::Task<Result<void>> ServiceRepair::settle(Findings findings) {
 }
 
 io::Task<Result<std::vector<ReservationFault>>> ServiceRepair::repair() {
-  Findings findings = look(co_await read_services());
+  const Snapshot all = co_await read_services();
+  Findings findings = co_await look(&all);
   std::vector<ReservationFault> out;
   for (const Finding& finding : findings) out.push_back(finding.fault);
   FAIRLEAD_CO_CHECK(co_await settle(std::move(findings)));

@@ -99,7 +99,7 @@ class ServiceRepair {
                          Findings& out) const;
   void look_at_address(const Snapshot& all, const std::string& key, Findings& out) const;
   void look_at_port(const Snapshot& all, const std::string& key, Findings& out) const;
-  Findings look(const Snapshot& all) const;
+  io::Task<Findings> look(const Snapshot* all) const;
 
   StoreTransaction reserve_address(const CachedObject& service, const std::string& ip) const;
   StoreTransaction give_back(const std::string& owner, const ObjectPtr& service,
