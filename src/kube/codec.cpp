@@ -48,6 +48,11 @@ void read(const Cursor& c, IntOrString& out) {
   }
 }
 
+// One that is no quantity counts as absent: no client fails for what it may not even need.
+void read(const Cursor& c, std::optional<MilliCpu>& out) {
+  if (const auto cpu = parse_cpu(c.is_string() ? std::string(c.text()) : c.literal())) out = *cpu;
+}
+
 // Enumerations whose values nobody here knows keep their default: newer servers may send more.
 template <class E>
 struct Word {
@@ -341,6 +346,7 @@ void read(const Cursor& c, Pod& out) {
   });
   nested(c, "status", [&](const Cursor& status) {
     field(status, "phase", out.phase);
+    field(status, "reason", out.status_reason);
     field(status, "podIP", out.pod_ip);
     field(status, "hostIP", out.host_ip);
     nested(status, "podIPs", [&](const Cursor& ips) {
@@ -375,6 +381,8 @@ void read(const Cursor& c, Node& out) {
   nested(c, "status", [&](const Cursor& status) {
     field(status, "addresses", out.addresses);
     field(status, "conditions", out.conditions);
+    nested(status, "allocatable",
+           [&](const Cursor& amounts) { field(amounts, "cpu", out.allocatable_cpu); });
   });
 }
 

@@ -98,18 +98,6 @@ std::string_view text_of(TrafficPolicy policy) {
   return policy == TrafficPolicy::Local ? "Local" : "Cluster";
 }
 
-std::string_view text_of(AddressType type) {
-  switch (type) {
-    case AddressType::IPv4:
-      return "IPv4";
-    case AddressType::IPv6:
-      return "IPv6";
-    case AddressType::Fqdn:
-      return "FQDN";
-  }
-  return "";
-}
-
 void write_service_ports(JsonWriter& w, const std::vector<ServicePort>& ports) {
   write_list(w, "ports", ports, [&](const ServicePort& port) {
     w.member_unless_empty("name", port.name);
@@ -305,6 +293,7 @@ void write_pod_status(JsonWriter& w, const Pod& pod) {
   w.key("status");
   w.begin_object();
   w.member("phase", to_string(pod.phase));
+  w.member_unless_empty("reason", pod.status_reason);
   w.member_unless_empty("podIP", pod.pod_ip);
   w.member_unless_empty("hostIP", pod.host_ip);
   write_list(w, "podIPs", pod.pod_ips, [&](const std::string& ip) { w.member("ip", ip); });
@@ -342,7 +331,7 @@ std::string encode(const EndpointSlice& slice) {
   JsonWriter w;
   begin<EndpointSlice>(w);
   write_metadata(w, slice.metadata);
-  w.member("addressType", text_of(slice.address_type));
+  w.member("addressType", to_string(slice.address_type));
   w.key("endpoints");  // required: an empty list, never absent
   w.begin_list();
   for (const Endpoint& endpoint : slice.endpoints) {
@@ -423,6 +412,12 @@ std::string encode(const Node& node) {
     w.member("address", address.address);
   });
   write_conditions(w, node.conditions);
+  if (node.allocatable_cpu) {
+    w.key("allocatable");
+    w.begin_object();
+    w.member("cpu", to_string(*node.allocatable_cpu));
+    w.end_object();
+  }
   w.end_object();
   w.end_object();
   return w.take();

@@ -60,6 +60,9 @@ class Cursor {
     return out;
   }
 
+  // As it is written.
+  std::string literal() const { return simdjson::minify(value_); }
+
   std::int64_t integer(std::int64_t low, std::int64_t high) const {
     std::int64_t out = 0;
     if (value_.get(out) != simdjson::SUCCESS) {

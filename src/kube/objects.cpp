@@ -20,13 +20,32 @@ std::string_view to_string(PodPhase phase) {
   return "";
 }
 
+std::string_view to_string(AddressType type) {
+  switch (type) {
+    case AddressType::IPv4:
+      return "IPv4";
+    case AddressType::IPv6:
+      return "IPv6";
+    case AddressType::Fqdn:
+      return "FQDN";
+  }
+  return "";
+}
+
 std::string object_key(const ObjectMeta& meta) {
   return meta.namespace_.empty() ? meta.name : meta.namespace_ + "/" + meta.name;
 }
 
-bool is_ready(const Pod& pod) {
+namespace {
+
+bool has_ready(const std::vector<Condition>& conditions) {
   return std::ranges::any_of(
-      pod.conditions, [](const Condition& c) { return c.type == "Ready" && c.status == "True"; });
+      conditions, [](const Condition& c) { return c.type == "Ready" && c.status == "True"; });
 }
+
+}  // namespace
+
+bool is_ready(const Pod& pod) { return has_ready(pod.conditions); }
+bool is_ready(const Node& node) { return has_ready(node.conditions); }
 
 }  // namespace fairlead::kube

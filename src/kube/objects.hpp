@@ -13,6 +13,7 @@
 
 #include "base/ip.hpp"
 #include "kube/meta.hpp"
+#include "kube/quantity.hpp"
 
 namespace fairlead::kube {
 
@@ -67,6 +68,7 @@ struct Service {
 // ---- discovery.k8s.io/v1 EndpointSlice
 // ---------------------------------------------------------------------------
 enum class AddressType { IPv4, IPv6, Fqdn };
+std::string_view to_string(AddressType type);
 
 struct ObjectReference {
   std::string kind, namespace_, name, uid;
@@ -197,6 +199,7 @@ struct Pod {
   bool host_network = false;
   std::optional<std::int64_t> termination_grace_period_seconds;
   PodPhase phase = PodPhase::Pending;
+  std::string status_reason;  // "Evicted"
   std::string pod_ip, host_ip;
   std::vector<std::string> pod_ips;
   std::vector<Condition> conditions;
@@ -222,8 +225,10 @@ struct Node {
   bool unschedulable = false;
   std::vector<NodeAddress> addresses;
   std::vector<Condition> conditions;
+  std::optional<MilliCpu> allocatable_cpu;
   bool operator==(const Node&) const = default;
 };
+bool is_ready(const Node& node);  // condition Ready is True
 
 struct Namespace {
   ObjectMeta metadata;

@@ -120,6 +120,7 @@ Pod full_pod() {
       .host_network = true,
       .termination_grace_period_seconds = 0,
       .phase = PodPhase::Running,
+      .status_reason = "Evicted",
       .pod_ip = "10.0.0.1",
       .host_ip = "192.0.2.1",
       .pod_ips = {"10.0.0.1", "fd00::1"},
@@ -137,7 +138,8 @@ Node full_node() {
       .taints = {{.key = "k", .value = "v", .effect = "NoSchedule"}, {.key = "k2", .effect = "e"}},
       .unschedulable = true,
       .addresses = {{.type = "InternalIP", .address = "192.0.2.1"}},
-      .conditions = {{.type = "Ready", .status = "Unknown"}}};
+      .conditions = {{.type = "Ready", .status = "Unknown"}},
+      .allocatable_cpu = MilliCpu{3920}};
 }
 
 template <class T>
@@ -283,6 +285,18 @@ TEST(Codec, IntOrStringKeepsWhichItWas) {
   EXPECT_EQ(target("\"8080\""), IntOrString{"8080"});
   EXPECT_EQ(target("\"web\""), IntOrString{"web"});
   EXPECT_EQ(target("-1"), IntOrString{-1});
+}
+
+TEST(Codec, CpuOfANodeIsAQuantityHoweverItIsWritten) {
+  Decoder decoder;
+  const auto allocatable = [&decoder](std::string_view cpu) {
+    return decoder.object<Node>(fmt::format(R"({{"status":{{"allocatable":{{"cpu":{}}}}}}})", cpu));
+  };
+  EXPECT_THAT(allocatable(R"("3920m")"), Holds(Node{.allocatable_cpu = MilliCpu{3920}}));
+  EXPECT_THAT(allocatable("4"), Holds(Node{.allocatable_cpu = MilliCpu{4000}}));
+  EXPECT_THAT(allocatable("1.5"), Holds(Node{.allocatable_cpu = MilliCpu{1500}}));
+  EXPECT_THAT(allocatable(R"("plenty")"), Holds(Node{})) << "as if it were not there";
+  EXPECT_THAT(allocatable("{}"), Holds(Node{}));
 }
 
 TEST(Codec, NodeWithTheOldFieldHasOneCidr) {
