@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "controllers/endpoints_reconcile.hpp"
+#include "controllers/keys.hpp"
 #include "controllers/pod_changes.hpp"
 #include "kube/selector.hpp"
 
@@ -12,13 +13,6 @@ using kube::Endpoints;
 using kube::NamespacedName;
 using kube::Pod;
 using kube::Service;
-
-NamespacedName key_of(const kube::ObjectMeta& meta) { return {meta.namespace_, meta.name}; }
-
-NamespacedName parse_key(const std::string& text) {
-  const auto slash = text.find('/');
-  return {text.substr(0, slash), text.substr(slash + 1)};
-}
 
 bool is_kept_here(const Endpoints& endpoints) {
   const auto manager = endpoints.metadata.labels.find(kEndpointsManagedBy);
@@ -34,7 +28,14 @@ bool is_stale(const Error& error) {
 }  // namespace
 
 EndpointsController::EndpointsController(io::Executor executor, Config config)
-    : config_(config), wake_(std::move(executor)) {
+    : config_(config),
+      loop_(std::move(executor),
+            {.clock = config.clock,
+             .failure = "endpoints not written",
+             .key_name = "service",
+             .workers = config.workers,
+             .ready = [this] { return stores_synced(); },
+             .sync = [this](const std::string& key) { return sync(parse_key(key)); }}) {
   config_.services->on_change(
       [this](const Service* before, const Service* after) { service_changed(before, after); });
   config_.pods->on_change(
@@ -42,14 +43,13 @@ EndpointsController::EndpointsController(io::Executor executor, Config config)
   config_.endpoints->on_change([this](const Endpoints* before, const Endpoints* after) {
     endpoints_changed(before, after);
   });
-  config_.services->on_synced([this] { wake_.notify(); });
-  config_.pods->on_synced([this] { wake_.notify(); });
-  config_.endpoints->on_synced([this] { wake_.notify(); });
+  config_.services->on_synced([this] { loop_.wake(); });
+  config_.pods->on_synced([this] { loop_.wake(); });
+  config_.endpoints->on_synced([this] { loop_.wake(); });
 }
 
-void EndpointsController::mark(const NamespacedName& service) {
-  queue_.add(service.to_string(), config_.clock->mono());
-  wake_.notify();
+void EndpointsController::mark(const NamespacedName& service, std::chrono::milliseconds delay) {
+  loop_.mark(service.to_string(), delay);
 }
 
 void EndpointsController::mark_services_of(const Pod& pod) {
@@ -59,7 +59,7 @@ void EndpointsController::mark_services_of(const Pod& pod) {
        it != services.end() && it->first.namespace_ == namespace_; ++it) {
     if (it->second.selector.empty()) continue;
     if (kube::LabelSelector::match_all(it->second.selector).matches(pod.metadata.labels))
-      mark(it->first);
+      mark(it->first, config_.batch_period);
   }
 }
 
@@ -83,32 +83,6 @@ void EndpointsController::endpoints_changed(const Endpoints* before, const Endpo
 bool EndpointsController::stores_synced() const {
   return config_.services->has_synced() && config_.pods->has_synced() &&
          config_.endpoints->has_synced();
-}
-
-io::Task<void> EndpointsController::run() {
-  while (!co_await io::cancelled()) {
-    if (!stores_synced()) {
-      co_await wake_.wait();
-      continue;
-    }
-    const auto key = queue_.take(config_.clock->mono());
-    if (!key) {
-      if (const auto due = queue_.next_due()) {
-        co_await wake_.wait_until(*due);
-      } else {
-        co_await wake_.wait();
-      }
-      continue;
-    }
-    const auto result = co_await sync(parse_key(*key));
-    if (result) {
-      queue_.succeeded(*key);
-    } else {
-      const auto delay = queue_.failed(*key, config_.clock->mono());
-      log::warning("endpoints not written, trying again",
-                   {{"service", *key}, {"error", result.error()}, {"in", format_duration(delay)}});
-    }
-  }
 }
 
 io::Task<Result<void>> EndpointsController::sync(NamespacedName key) {

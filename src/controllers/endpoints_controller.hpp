@@ -12,7 +12,7 @@
 #include "base/clock.hpp"
 #include "client/api_client.hpp"
 #include "client/informer.hpp"
-#include "controllers/work_queue.hpp"
+#include "controllers/sync_loop.hpp"
 #include "io/task.hpp"
 
 namespace fairlead::controllers {
@@ -25,6 +25,8 @@ class EndpointsController {
     client::Store<kube::Service>* services = nullptr;
     client::Store<kube::Pod>* pods = nullptr;
     client::Store<kube::Endpoints>* endpoints = nullptr;
+    std::chrono::milliseconds batch_period{0};  // pod changes wait this long for company
+    int workers = 1;
   };
   // Subscribes to the stores.
   EndpointsController(io::Executor executor, Config config);
@@ -32,21 +34,20 @@ class EndpointsController {
   EndpointsController& operator=(const EndpointsController&) = delete;
 
   // Spawned by the owner; works once all stores have synced, until cancelled.
-  io::Task<void> run();
+  io::Task<void> run() { return loop_.run(); }
 
  private:
   void service_changed(const kube::Service* before, const kube::Service* after);
   void pod_changed(const kube::Pod* before, const kube::Pod* after);
   void endpoints_changed(const kube::Endpoints* before, const kube::Endpoints* after);
-  void mark(const kube::NamespacedName& service);
+  void mark(const kube::NamespacedName& service, std::chrono::milliseconds delay = {});
   void mark_services_of(const kube::Pod& pod);
   bool stores_synced() const;
   io::Task<Result<void>> sync(kube::NamespacedName key);
   io::Task<Result<void>> write(kube::Endpoints endpoints, bool exists);
 
   Config config_;
-  io::Event wake_;
-  WorkQueue queue_;
+  SyncLoop loop_;
 };
 
 }  // namespace fairlead::controllers

@@ -69,42 +69,58 @@ Endpoint endpoint_of(const kube::EndpointAddress& from, const IpAddress& address
 }
 
 // What the Endpoints ask for, collected subset by subset.
-struct Collection {
-  Wanted wanted;
-  std::vector<MirrorFinding> findings;
+class Collection {
+ public:
+  explicit Collection(std::size_t max_addresses) : max_addresses_(max_addresses) {}
 
+  // Ready addresses first: an address that is in both lists is ready.
   void add(const kube::EndpointSubset& subset) {
-    // Ready addresses first: an address that is in both lists is ready.
     const PortList ports = sorted(subset.ports);
-    add(std::span(subset.addresses).first(std::min(subset.addresses.size(), kMaxMirroredAddresses)),
-        true, ports);
-    const std::size_t room =
-        kMaxMirroredAddresses - std::min(subset.addresses.size(), kMaxMirroredAddresses);
-    add(std::span(subset.not_ready_addresses)
-            .first(std::min(subset.not_ready_addresses.size(), room)),
-        false, ports);
-    const std::size_t all = subset.addresses.size() + subset.not_ready_addresses.size();
-    if (all <= kMaxMirroredAddresses) return;
-    findings.push_back({.reason = "TooManyAddressesToMirror",
-                        .note = fmt::format("{} addresses in one subset, of which {} are mirrored",
-                                            all, kMaxMirroredAddresses)});
+    std::size_t room = max_addresses_;
+    room = add(subset.addresses, true, ports, room);
+    add(subset.not_ready_addresses, false, ports, room);
+  }
+  Wanted take() { return std::move(wanted_); }
+  std::vector<MirrorFinding> findings() const {
+    std::vector<MirrorFinding> out;
+    if (invalid_ > 0)
+      out.push_back({.reason = "InvalidIPAddress",
+                     .note = fmt::format("{} addresses are none, the first is \"{}\"", invalid_,
+                                         first_invalid_)});
+    if (left_out_ > 0)
+      out.push_back({.reason = "TooManyAddressesToMirror",
+                     .note = fmt::format("{} addresses of a subset are mirrored, {} are left out",
+                                         max_addresses_, left_out_)});
+    return out;
   }
 
  private:
-  void add(std::span<const kube::EndpointAddress> addresses, bool ready, const PortList& ports) {
+  // Answers the room that is left; what is no address takes none.
+  std::size_t add(const std::vector<kube::EndpointAddress>& addresses, bool ready,
+                  const PortList& ports, std::size_t room) {
     for (const kube::EndpointAddress& from : addresses) {
       const auto address = IpAddress::parse_sloppy(from.ip);
       if (!address) {
-        findings.push_back({.reason = "InvalidIPAddress",
-                            .note = fmt::format("\"{}\" is not an IP address", from.ip)});
+        if (invalid_++ == 0) first_invalid_ = from.ip;
         continue;
       }
+      if (room == 0) {
+        ++left_out_;
+        continue;
+      }
+      --room;
       const AddressType type = address->is_v4() ? AddressType::IPv4 : AddressType::IPv6;
       Endpoint endpoint = endpoint_of(from, *address, ready);
       const Identity id = identity_of(endpoint);
-      wanted[{.type = type, .ports = ports}].try_emplace(id, std::move(endpoint));
+      wanted_[{.type = type, .ports = ports}].try_emplace(id, std::move(endpoint));
     }
+    return room;
   }
+
+  std::size_t max_addresses_;
+  Wanted wanted_;
+  std::size_t invalid_ = 0, left_out_ = 0;
+  std::string first_invalid_;
 };
 
 EndpointSlice prototype_of(const Endpoints& endpoints) {
@@ -132,14 +148,14 @@ bool says_the_same(const EndpointSlice& a, const EndpointSlice& b) {
          a.metadata.annotations == b.metadata.annotations;
 }
 
-void fill(EndpointSlice& slice, std::map<Identity, Endpoint>& wanted) {
-  while (!wanted.empty() && slice.endpoints.size() < kMaxEndpointsPerSlice)
+void fill(EndpointSlice& slice, std::map<Identity, Endpoint>& wanted, std::size_t max) {
+  while (!wanted.empty() && slice.endpoints.size() < max)
     slice.endpoints.push_back(std::move(wanted.extract(wanted.begin()).mapped()));
 }
 
 // What exists keeps its endpoints in place, newcomers fill it up, the rest goes into new slices.
 void pack(const EndpointSlice& prototype, const std::vector<const EndpointSlice*>& existing,
-          std::map<Identity, Endpoint> wanted, EndpointSliceWrites& writes) {
+          std::map<Identity, Endpoint> wanted, std::size_t max, EndpointSliceWrites& writes) {
   std::vector<EndpointSlice> kept;
   for (const EndpointSlice* slice : existing) {
     EndpointSlice& copy = kept.emplace_back(*slice);
@@ -152,14 +168,14 @@ void pack(const EndpointSlice& prototype, const std::vector<const EndpointSlice*
     }
   }
   for (std::size_t i = 0; i < kept.size(); ++i) {
-    fill(kept[i], wanted);
+    fill(kept[i], wanted, max);
     if (kept[i].endpoints.empty()) {
       writes.remove.push_back(std::move(kept[i]));
     } else if (!says_the_same(kept[i], *existing[i])) {
       writes.update.push_back(std::move(kept[i]));
     }
   }
-  while (!wanted.empty()) fill(writes.create.emplace_back(prototype), wanted);
+  while (!wanted.empty()) fill(writes.create.emplace_back(prototype), wanted, max);
 }
 
 }  // namespace
@@ -171,12 +187,12 @@ bool is_mirrored(const EndpointSlice& slice) {
 MirrorOutcome mirror_endpoints(const MirrorInput& input) {
   MirrorOutcome out;
   const bool wanted_at_all = is_to_be_mirrored(input);
-  Collection asked;
+  Collection asked(input.max_addresses);
   if (wanted_at_all) {
     for (const kube::EndpointSubset& subset : input.endpoints->subsets) asked.add(subset);
   }
-  Wanted& wanted = asked.wanted;
-  out.findings = std::move(asked.findings);
+  Wanted wanted = asked.take();
+  out.findings = asked.findings();
   std::map<Group, std::vector<const EndpointSlice*>> existing;
   for (const EndpointSlice* slice : input.slices) {
     if (!is_mirrored(*slice) || slice->metadata.deletion_timestamp) continue;
@@ -196,7 +212,7 @@ MirrorOutcome mirror_endpoints(const MirrorInput& input) {
     prototype.ports = group.ports;
     const auto found = existing.find(group);
     pack(prototype, found == existing.end() ? std::vector<const EndpointSlice*>{} : found->second,
-         std::move(endpoints), out.writes);
+         std::move(endpoints), input.max_addresses, out.writes);
   }
   return out;
 }

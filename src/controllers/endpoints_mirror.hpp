@@ -4,7 +4,7 @@
 //
 // Rules: those of Kubernetes' EndpointSliceMirroring controller. Only slices that carry its name as
 // manager are touched; Endpoints that a controller made are not mirrored, for their Service has
-// slices already.
+// slices already. A slice holds a whole subset, of one family.
 #pragma once
 
 #include <span>
@@ -16,12 +16,13 @@
 namespace fairlead::controllers {
 
 inline constexpr char kMirroringManager[] = "endpointslicemirroring-controller.k8s.io";
-inline constexpr std::size_t kMaxMirroredAddresses = 1000;  // of a subset
+inline constexpr std::size_t kMaxMirroredAddresses = 1000;  // of a subset, unless configured
 
 struct MirrorInput {
   const kube::Service* service = nullptr;              // null = there is none
   const kube::Endpoints* endpoints = nullptr;          // of the same name; null = there are none
   std::span<const kube::EndpointSlice* const> slices;  // labelled with the service's name
+  std::size_t max_addresses = kMaxMirroredAddresses;
 };
 
 struct MirrorFinding {

@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "controllers/keys.hpp"
 
 namespace fairlead::controllers {
 namespace {
@@ -11,13 +12,6 @@ using kube::NamespacedName;
 
 constexpr std::chrono::seconds kWritePatience{5};
 
-NamespacedName key_of(const kube::ObjectMeta& meta) { return {meta.namespace_, meta.name}; }
-
-NamespacedName parse_key(const std::string& text) {
-  const auto slash = text.find('/');
-  return {text.substr(0, slash), text.substr(slash + 1)};
-}
-
 std::uint64_t revision_of(const EndpointSlice& slice) {
   return parse_uint(slice.metadata.resource_version).value_or(0);
 }
@@ -25,24 +19,30 @@ std::uint64_t revision_of(const EndpointSlice& slice) {
 }  // namespace
 
 EndpointsMirrorController::EndpointsMirrorController(io::Executor executor, Config config)
-    : config_(config), wake_(std::move(executor)) {
+    : config_(config),
+      loop_(std::move(executor),
+            {.clock = config.clock,
+             .failure = "Endpoints not mirrored",
+             .key_name = "endpoints",
+             .workers = config.workers,
+             .ready = [this] { return stores_synced(); },
+             .sync = [this](const std::string& key) { return sync(parse_key(key)); }}) {
   config_.services->on_change([this](const kube::Service* before, const kube::Service* after) {
-    mark(key_of((after != nullptr ? after : before)->metadata), config_.clock->mono());
+    mark(key_of((after != nullptr ? after : before)->metadata));
   });
   config_.endpoints->on_change([this](const kube::Endpoints* before, const kube::Endpoints* after) {
-    mark(key_of((after != nullptr ? after : before)->metadata), config_.clock->mono());
+    mark(key_of((after != nullptr ? after : before)->metadata), config_.batch_period);
   });
   config_.slices->on_change([this](const EndpointSlice* before, const EndpointSlice* after) {
     slice_changed(before, after);
   });
-  config_.services->on_synced([this] { wake_.notify(); });
-  config_.endpoints->on_synced([this] { wake_.notify(); });
-  config_.slices->on_synced([this] { wake_.notify(); });
+  config_.services->on_synced([this] { loop_.wake(); });
+  config_.endpoints->on_synced([this] { loop_.wake(); });
+  config_.slices->on_synced([this] { loop_.wake(); });
 }
 
-void EndpointsMirrorController::mark(const NamespacedName& name, MonoTime due) {
-  queue_.add(name.to_string(), due);
-  wake_.notify();
+void EndpointsMirrorController::mark(const NamespacedName& name, std::chrono::nanoseconds delay) {
+  loop_.mark(name.to_string(), delay);
 }
 
 void EndpointsMirrorController::slice_changed(const EndpointSlice* before,
@@ -58,37 +58,13 @@ void EndpointsMirrorController::slice_changed(const EndpointSlice* before,
       held->second.erase(slice->metadata.name);
       if (held->second.empty()) slices_.erase(held);
     }
-    mark(service, config_.clock->mono());
+    mark(service);
   }
 }
 
 bool EndpointsMirrorController::stores_synced() const {
   return config_.services->has_synced() && config_.endpoints->has_synced() &&
          config_.slices->has_synced();
-}
-
-io::Task<void> EndpointsMirrorController::run() {
-  while (!co_await io::cancelled()) {
-    const auto key =
-        stores_synced() ? queue_.take(config_.clock->mono()) : std::optional<std::string>{};
-    if (!key) {
-      const auto due = stores_synced() ? queue_.next_due() : std::nullopt;
-      if (due) {
-        co_await wake_.wait_until(*due);
-      } else {
-        co_await wake_.wait();
-      }
-      continue;
-    }
-    const auto result = co_await sync(parse_key(*key));
-    if (result) {
-      queue_.succeeded(*key);
-      continue;
-    }
-    const auto delay = queue_.failed(*key, config_.clock->mono());
-    log::warning("Endpoints not mirrored, trying again",
-                 {{"endpoints", *key}, {"err", result.error()}, {"in", format_duration(delay)}});
-  }
 }
 
 bool EndpointsMirrorController::waits_for_own_writes(const NamespacedName& name) {
@@ -114,10 +90,11 @@ void EndpointsMirrorController::expect(const NamespacedName& name, const Endpoin
 io::Task<Result<void>> EndpointsMirrorController::sync(NamespacedName name) {
   if (waits_for_own_writes(
           name)) {  // their return marks the name; this is for one that never comes
-    mark(name, config_.clock->mono() + kWritePatience);
+    mark(name, kWritePatience);
     co_return Result<void>{};
   }
   const kube::Endpoints* endpoints = config_.endpoints->get(name);
+  if (endpoints == nullptr) told_.erase(name);
   std::vector<const EndpointSlice*> slices;
   if (const auto held = slices_.find(name); held != slices_.end()) {
     for (const std::string& slice : held->second) {
@@ -125,9 +102,11 @@ io::Task<Result<void>> EndpointsMirrorController::sync(NamespacedName name) {
         slices.push_back(known);
     }
   }
-  MirrorOutcome outcome = mirror_endpoints(
-      {.service = config_.services->get(name), .endpoints = endpoints, .slices = slices});
-  if (endpoints != nullptr && !outcome.writes.empty()) tell(*endpoints, outcome.findings);
+  MirrorOutcome outcome = mirror_endpoints({.service = config_.services->get(name),
+                                            .endpoints = endpoints,
+                                            .slices = slices,
+                                            .max_addresses = config_.max_addresses});
+  if (endpoints != nullptr) tell(*endpoints, outcome.findings);
   co_return co_await write(name, std::move(outcome.writes));
 }
 
@@ -150,8 +129,12 @@ io::Task<Result<void>> EndpointsMirrorController::write(NamespacedName name,
   co_return Result<void>{};
 }
 
+// Once for each change of what there is to tell.
 void EndpointsMirrorController::tell(const kube::Endpoints& endpoints,
-                                     const std::vector<MirrorFinding>& findings) const {
+                                     const std::vector<MirrorFinding>& findings) {
+  const auto told = std::exchange(told_[key_of(endpoints.metadata)], findings);
+  if (findings.empty()) told_.erase(key_of(endpoints.metadata));
+  if (findings == told) return;
   for (const MirrorFinding& finding : findings) {
     config_.events->record({.type = client::Event::Type::Warning,
                             .reason = finding.reason,

@@ -5,6 +5,7 @@
 // than this controller's own writes: a name waits until they have come back, or patience is over.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -14,7 +15,7 @@
 #include "client/event_recorder.hpp"
 #include "client/informer.hpp"
 #include "controllers/endpoints_mirror.hpp"
-#include "controllers/work_queue.hpp"
+#include "controllers/sync_loop.hpp"
 #include "io/task.hpp"
 
 namespace fairlead::controllers {
@@ -28,6 +29,9 @@ class EndpointsMirrorController {
     client::Store<kube::Service>* services = nullptr;
     client::Store<kube::Endpoints>* endpoints = nullptr;
     client::Store<kube::EndpointSlice>* slices = nullptr;
+    std::size_t max_addresses = kMaxMirroredAddresses;  // of a subset
+    std::chrono::milliseconds batch_period{0};  // changes of Endpoints wait this long for company
+    int workers = 1;
   };
   // Subscribes to the stores.
   EndpointsMirrorController(io::Executor executor, Config config);
@@ -35,7 +39,7 @@ class EndpointsMirrorController {
   EndpointsMirrorController& operator=(const EndpointsMirrorController&) = delete;
 
   // Spawned by the owner; works once all stores have synced, until cancelled.
-  io::Task<void> run();
+  io::Task<void> run() { return loop_.run(); }
 
  private:
   struct Outstanding {
@@ -43,21 +47,21 @@ class EndpointsMirrorController {
     MonoTime patience;
   };
 
-  void mark(const kube::NamespacedName& name, MonoTime due);
+  void mark(const kube::NamespacedName& name, std::chrono::nanoseconds delay = {});
   void slice_changed(const kube::EndpointSlice* before, const kube::EndpointSlice* after);
   bool stores_synced() const;
   bool waits_for_own_writes(const kube::NamespacedName& name);
   io::Task<Result<void>> sync(kube::NamespacedName name);
   io::Task<Result<void>> write(kube::NamespacedName name, EndpointSliceWrites writes);
   void expect(const kube::NamespacedName& name, const kube::EndpointSlice& written);
-  void tell(const kube::Endpoints& endpoints, const std::vector<MirrorFinding>& findings) const;
+  void tell(const kube::Endpoints& endpoints, const std::vector<MirrorFinding>& findings);
 
   Config config_;
-  io::Event wake_;
-  WorkQueue queue_;
+  SyncLoop loop_;
   std::map<kube::NamespacedName, std::set<std::string>> slices_;  // mirrored ones, by service
   std::map<kube::NamespacedName, std::map<std::string, Outstanding>>
       outstanding_;  // by service, then slice
+  std::map<kube::NamespacedName, std::vector<MirrorFinding>> told_;
 };
 
 }  // namespace fairlead::controllers

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.hpp"
+#include "controllers/keys.hpp"
 #include "kube/json_writer.hpp"
 
 namespace fairlead::controllers {
@@ -10,13 +11,6 @@ namespace {
 
 using kube::NamespacedName;
 using kube::Service;
-
-NamespacedName key_of(const kube::ObjectMeta& meta) { return {meta.namespace_, meta.name}; }
-
-NamespacedName parse_key(const std::string& text) {
-  const auto slash = text.find('/');
-  return {text.substr(0, slash), text.substr(slash + 1)};
-}
 
 std::string listed(const std::vector<IpAddress>& addresses) {
   return fmt::format("{}", fmt::join(addresses, ", "));
