@@ -34,6 +34,7 @@ struct Controllers::Impl {
                                                   .instance = config.instance}},
                           .clock = config.clock}),
         endpoint_slices(executor, {.client = config.client,
+                                   .events = &events,
                                    .clock = config.clock,
                                    .services = &services.store,
                                    .pods = &pods.store,

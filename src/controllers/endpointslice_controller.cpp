@@ -4,7 +4,9 @@
 
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "controllers/keys.hpp"
 #include "controllers/pod_changes.hpp"
+#include "controllers/topology_hints.hpp"
 #include "kube/selector.hpp"
 
 namespace fairlead::controllers {
@@ -17,13 +19,6 @@ using kube::Service;
 using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds kWritePatience{5};
-
-NamespacedName key_of(const kube::ObjectMeta& meta) { return {meta.namespace_, meta.name}; }
-
-NamespacedName parse_key(const std::string& text) {
-  const auto slash = text.find('/');
-  return {text.substr(0, slash), text.substr(slash + 1)};
-}
 
 // The name of the service a slice belongs to, empty if it belongs to none.
 std::string service_name_of(const EndpointSlice& slice) {
@@ -48,7 +43,14 @@ std::uint64_t revision_of(const EndpointSlice& slice) {
 }  // namespace
 
 EndpointSliceController::EndpointSliceController(io::Executor executor, Config config)
-    : config_(config), wake_(std::move(executor)) {
+    : config_(config),
+      loop_(std::move(executor),
+            {.clock = config.clock,
+             .failure = "endpoint slices not written",
+             .key_name = "service",
+             .workers = config.workers,
+             .ready = [this] { return stores_synced(); },
+             .sync = [this](const std::string& key) { return sync(parse_key(key)); }}) {
   config_.services->on_change(
       [this](const Service* before, const Service* after) { service_changed(before, after); });
   config_.pods->on_change(
@@ -58,15 +60,14 @@ EndpointSliceController::EndpointSliceController(io::Executor executor, Config c
   });
   config_.nodes->on_change(
       [this](const kube::Node* before, const kube::Node* after) { node_changed(before, after); });
-  config_.services->on_synced([this] { wake_.notify(); });
-  config_.pods->on_synced([this] { wake_.notify(); });
-  config_.slices->on_synced([this] { wake_.notify(); });
-  config_.nodes->on_synced([this] { wake_.notify(); });
+  config_.services->on_synced([this] { loop_.wake(); });
+  config_.pods->on_synced([this] { loop_.wake(); });
+  config_.slices->on_synced([this] { loop_.wake(); });
+  config_.nodes->on_synced([this] { loop_.wake(); });
 }
 
 void EndpointSliceController::mark(const NamespacedName& service, milliseconds delay) {
-  queue_.add(service.to_string(), config_.clock->mono() + delay);
-  wake_.notify();
+  loop_.mark(service.to_string(), delay);
 }
 
 void EndpointSliceController::mark_services_of(const Pod& pod) {
@@ -123,6 +124,12 @@ void EndpointSliceController::node_changed(const kube::Node* before, const kube:
     const auto zone = node->metadata.labels.find(kube::label::kTopologyZone);
     return zone == node->metadata.labels.end() ? std::string() : zone->second;
   };
+  if (zone_cpu_differs(before, after)) {
+    for (const auto& [key, service] : config_.services->all()) {
+      if (wants_endpoint_slices(service) && wants_topology_hints(service))
+        mark(key, milliseconds{0});
+    }
+  }
   if (before != nullptr && after != nullptr && zone_of(before) == zone_of(after)) return;
   const std::string& name = (after != nullptr ? after : before)->metadata.name;
   for (const auto& [key, pod] : config_.pods->all()) {
@@ -133,32 +140,6 @@ void EndpointSliceController::node_changed(const kube::Node* before, const kube:
 bool EndpointSliceController::stores_synced() const {
   return config_.services->has_synced() && config_.pods->has_synced() &&
          config_.nodes->has_synced() && config_.slices->has_synced();
-}
-
-io::Task<void> EndpointSliceController::run() {
-  while (!co_await io::cancelled()) {
-    if (!stores_synced()) {
-      co_await wake_.wait();
-      continue;
-    }
-    const auto key = queue_.take(config_.clock->mono());
-    if (!key) {
-      if (const auto due = queue_.next_due()) {
-        co_await wake_.wait_until(*due);
-      } else {
-        co_await wake_.wait();
-      }
-      continue;
-    }
-    const auto result = co_await sync(parse_key(*key));
-    if (result) {
-      queue_.succeeded(*key);
-    } else {
-      const auto delay = queue_.failed(*key, config_.clock->mono());
-      log::warning("endpoint slices not written, trying again",
-                   {{"service", *key}, {"error", result.error()}, {"in", format_duration(delay)}});
-    }
-  }
 }
 
 std::vector<const EndpointSlice*> EndpointSliceController::slices_of(
@@ -205,13 +186,25 @@ std::optional<WallTime> EndpointSliceController::new_trigger(
 
 io::Task<Result<void>> EndpointSliceController::sync(NamespacedName key) {
   const Service* service = config_.services->get(key);
+  const kube::ObjectMeta meta = service == nullptr ? kube::ObjectMeta{} : service->metadata;
+  auto outcome = co_await reconcile(key);
+  // Conflict: a newer version of a slice is on its way to us.
+  if (!outcome && service != nullptr && outcome.error().code != ErrorCode::Conflict)
+    tell(meta, client::Event::Type::Warning, "FailedToUpdateEndpointSlices",
+         outcome.error().message);
+  co_return outcome;
+}
+
+io::Task<Result<void>> EndpointSliceController::reconcile(NamespacedName key) {
+  const Service* service = config_.services->get(key);
   if (service == nullptr) {
     last_trigger_.erase(key);
+    told_hints_.erase(key);
     co_return co_await remove_slices_of_gone_service(key);
   }
   if (waits_for_own_writes(
           key)) {  // their return marks the key again; this is for a return that never comes
-    queue_.add(key.to_string(), config_.clock->mono() + kWritePatience);
+    loop_.mark(key.to_string(), kWritePatience);
     co_return Result<void>{};
   }
   const auto pods = pods_in(*config_.pods, key.namespace_);
@@ -221,7 +214,9 @@ io::Task<Result<void>> EndpointSliceController::sync(NamespacedName key) {
                                            .pods = pods,
                                            .slices = slices,
                                            .nodes = config_.nodes->all(),
-                                           .trigger = trigger});
+                                           .trigger = trigger,
+                                           .max_endpoints = config_.max_endpoints});
+  tell_of_hints(*service, writes);
   const std::vector<std::string> missing = writes.missing_nodes;
   FAIRLEAD_CO_CHECK(co_await write(key, std::move(writes)));
   if (trigger) last_trigger_[key] = *trigger;
@@ -229,6 +224,43 @@ io::Task<Result<void>> EndpointSliceController::sync(NamespacedName key) {
     co_return make_error(ErrorCode::NotFound, "pods name node \"{}\", which does not exist",
                          missing.front());
   co_return Result<void>{};
+}
+
+// Once for each change of what is to be told.
+void EndpointSliceController::tell_of_hints(const Service& service,
+                                            const EndpointSliceWrites& writes) {
+  constexpr char kDisabled[] = "TopologyAwareHintsDisabled";
+  const auto told = std::exchange(told_hints_[key_of(service.metadata)], writes.hints_refused);
+  for (const auto& [type, why] : writes.hints_refused) {
+    const auto before = told.find(type);
+    if (before != told.end() && before->second == why) continue;
+    if (why.empty()) {
+      tell(service.metadata, client::Event::Type::Normal, "TopologyAwareHintsEnabled",
+           fmt::format("{} endpoints have hints", to_string(type)));
+    } else {
+      tell(service.metadata, client::Event::Type::Warning, kDisabled,
+           fmt::format("{} endpoints have no hints: {}", to_string(type), why));
+    }
+  }
+  for (const auto& [type, why] : told) {
+    if (why.empty() && !writes.hints_refused.contains(type))
+      tell(service.metadata, client::Event::Type::Warning, kDisabled,
+           fmt::format("{} endpoints have no hints: they are not asked for any more",
+                       to_string(type)));
+  }
+  if (writes.hints_refused.empty()) told_hints_.erase(key_of(service.metadata));
+}
+
+void EndpointSliceController::tell(const kube::ObjectMeta& service, client::Event::Type type,
+                                   std::string reason, std::string note) const {
+  config_.events->record({.type = type,
+                          .reason = std::move(reason),
+                          .action = "UpdateEndpointSlices",
+                          .regarding = {.kind = "Service",
+                                        .namespace_ = service.namespace_,
+                                        .name = service.name,
+                                        .uid = service.uid},
+                          .note = std::move(note)});
 }
 
 io::Task<Result<void>> EndpointSliceController::write(NamespacedName key,

@@ -1,10 +1,10 @@
-// The shell around reconcile_endpoint_slices(): notes which services are dirty, reconciles one
-// after the other on the loop, retries with back-off. Owned by Controllers (controllers.hpp), which
-// feeds the stores.
+// The shell around reconcile_endpoint_slices(): notes which services are dirty, reconciles them on
+// the loop, retries with back-off, tells of failures and of topology hints by Events. Owned by
+// Controllers (controllers.hpp), which feeds the stores.
 //
 // Loop thread only. Invariants: a service is never reconciled against a view older than this
 // controller's own writes (a key waits until its writes have come back through the watch); one
-// reconcile of a service at a time.
+// reconcile of a service at a time, of several services at once.
 #pragma once
 
 #include <chrono>
@@ -14,9 +14,10 @@
 
 #include "base/clock.hpp"
 #include "client/api_client.hpp"
+#include "client/event_recorder.hpp"
 #include "client/informer.hpp"
 #include "controllers/endpointslice_reconcile.hpp"
-#include "controllers/work_queue.hpp"
+#include "controllers/sync_loop.hpp"
 #include "io/task.hpp"
 
 namespace fairlead::controllers {
@@ -25,12 +26,15 @@ class EndpointSliceController {
  public:
   struct Config {
     client::ApiClient* client = nullptr;
+    client::EventRecorder* events = nullptr;
     const Clock* clock = nullptr;
     client::Store<kube::Service>* services = nullptr;
     client::Store<kube::Pod>* pods = nullptr;
     client::Store<kube::Node>* nodes = nullptr;
     client::Store<kube::EndpointSlice>* slices = nullptr;
     std::chrono::milliseconds batch_period{0};  // pod changes wait this long for company
+    std::size_t max_endpoints = kMaxEndpointsPerSlice;
+    int workers = 1;
   };
   // Subscribes to the stores.
   EndpointSliceController(io::Executor executor, Config config);
@@ -38,7 +42,7 @@ class EndpointSliceController {
   EndpointSliceController& operator=(const EndpointSliceController&) = delete;
 
   // Spawned by the owner; works once all stores have synced, until cancelled.
-  io::Task<void> run();
+  io::Task<void> run() { return loop_.run(); }
 
  private:
   void service_changed(const kube::Service* before, const kube::Service* after);
@@ -50,6 +54,10 @@ class EndpointSliceController {
   bool stores_synced() const;
 
   io::Task<Result<void>> sync(kube::NamespacedName key);
+  io::Task<Result<void>> reconcile(kube::NamespacedName key);
+  void tell_of_hints(const kube::Service& service, const EndpointSliceWrites& writes);
+  void tell(const kube::ObjectMeta& service, client::Event::Type type, std::string reason,
+            std::string note) const;
   io::Task<Result<void>> write(kube::NamespacedName key, EndpointSliceWrites writes);
   io::Task<Result<void>> remove_slices_of_gone_service(kube::NamespacedName key);
   io::Task<Result<void>> remove_slice(kube::NamespacedName slice, std::string service);
@@ -69,11 +77,12 @@ class EndpointSliceController {
   };
 
   Config config_;
-  io::Event wake_;
-  WorkQueue queue_;
+  SyncLoop loop_;
   std::map<kube::NamespacedName, std::set<std::string>> slices_by_service_;
   std::map<kube::NamespacedName, Outstanding> outstanding_;  // by slice
   std::map<kube::NamespacedName, WallTime> last_trigger_;    // by service
+  // What was last told of a service's topology hints: see EndpointSliceWrites::hints_refused.
+  std::map<kube::NamespacedName, std::map<kube::AddressType, std::string>> told_hints_;
 };
 
 }  // namespace fairlead::controllers

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "controllers/target_port.hpp"
+#include "controllers/topology_hints.hpp"
 #include "kube/selector.hpp"
 
 namespace fairlead::controllers {
@@ -101,7 +102,7 @@ bool wants_hints(const Service& service, std::string_view one, std::string_view 
 }
 
 void add_hints(const Service& service, Endpoint& endpoint) {
-  if (!endpoint.ready.value_or(false)) return;
+  if (!endpoint.ready.value_or(false) || wants_topology_hints(service)) return;
   const bool same_node = wants_hints(service, "PreferSameNode", "PreferSameNode");
   if (endpoint.zone && (same_node || wants_hints(service, "PreferSameZone", "PreferClose"))) {
     endpoint.zone_hints = {*endpoint.zone};
@@ -164,6 +165,36 @@ Desired desired_endpoints(const EndpointSliceInput& input, const std::vector<Add
     }
   }
   return desired;
+}
+
+// Hints by the CPU of zones, over all groups of ports at once. Answers why there are none; empty =
+// there are.
+std::string add_topology_hints(const Result<ZoneCpu>& cpu,
+                               const std::vector<const EndpointSlice*>& existing,
+                               DesiredGroups& groups) {
+  if (!cpu) return cpu.error().message;
+  std::map<Identity, std::string> hints;
+  for (const EndpointSlice* slice : existing) {
+    for (const Endpoint& endpoint : slice->endpoints) {
+      if (endpoint.zone_hints.size() == 1)
+        hints.emplace(identity_of(endpoint), endpoint.zone_hints.front());
+    }
+  }
+  std::vector<Endpoint*> ready;
+  std::vector<ZonedEndpoint> zoned;
+  for (auto& [ports, endpoints] : groups) {
+    for (auto& [id, endpoint] : endpoints) {
+      if (!endpoint.ready.value_or(false)) continue;
+      const auto hint = hints.find(id);
+      ready.push_back(&endpoint);
+      zoned.push_back(
+          {.zone = endpoint.zone.value_or(""), .hint = hint == hints.end() ? "" : hint->second});
+    }
+  }
+  const auto zones = allocate_hints(*cpu, zoned);
+  if (!zones) return zones.error().message;
+  for (std::size_t i = 0; i < ready.size(); ++i) ready[i]->zone_hints = {(*zones)[i]};
+  return "";
 }
 
 bool is_reserved_label(std::string_view key) {
@@ -235,8 +266,8 @@ Packing keep_wanted(std::vector<const EndpointSlice*> existing, EndpointsByIdent
   return packing;
 }
 
-void fill(EndpointSlice& slice, EndpointsByIdentity& wanted) {
-  while (!wanted.empty() && slice.endpoints.size() < kMaxEndpointsPerSlice) {
+void fill(EndpointSlice& slice, EndpointsByIdentity& wanted, std::size_t max) {
+  while (!wanted.empty() && slice.endpoints.size() < max) {
     slice.endpoints.push_back(std::move(wanted.begin()->second));
     wanted.erase(wanted.begin());
   }
@@ -244,28 +275,28 @@ void fill(EndpointSlice& slice, EndpointsByIdentity& wanted) {
 
 // Steps 2 and 3: newcomers go into slices that are written anyway, fullest first; then into one
 // unchanged slice that can take all of them; then into new slices.
-void place_newcomers(Packing& packing, EndpointsByIdentity& wanted,
-                     const EndpointSlice& prototype) {
+void place_newcomers(Packing& packing, EndpointsByIdentity& wanted, const EndpointSlice& prototype,
+                     std::size_t max) {
   std::ranges::sort(packing.changed, std::greater{},
                     [](const EndpointSlice& s) { return s.endpoints.size(); });
-  for (EndpointSlice& slice : packing.changed) fill(slice, wanted);
-  if (!wanted.empty() && wanted.size() < kMaxEndpointsPerSlice) {
+  for (EndpointSlice& slice : packing.changed) fill(slice, wanted, max);
+  if (!wanted.empty() && wanted.size() < max) {
     auto best = packing.unchanged.end();
     for (auto it = packing.unchanged.begin(); it != packing.unchanged.end(); ++it) {
-      const bool fits = it->endpoints.size() + wanted.size() <= kMaxEndpointsPerSlice;
+      const bool fits = it->endpoints.size() + wanted.size() <= max;
       if (fits &&
           (best == packing.unchanged.end() || it->endpoints.size() > best->endpoints.size()))
         best = it;
     }
     if (best != packing.unchanged.end()) {
-      fill(*best, wanted);
+      fill(*best, wanted, max);
       packing.changed.push_back(std::move(*best));
       packing.unchanged.erase(best);
     }
   }
   while (!wanted.empty()) {
     EndpointSlice slice = prototype;
-    fill(slice, wanted);
+    fill(slice, wanted, max);
     packing.created.push_back(std::move(slice));
   }
 }
@@ -280,7 +311,7 @@ void pack_group(const EndpointSliceInput& input, AddressType type, const PortLis
                 Collected& out) {
   const EndpointSlice prototype = new_slice(input.service, type, ports);
   Packing packing = keep_wanted(std::move(existing), wanted, prototype.metadata.labels);
-  place_newcomers(packing, wanted, prototype);
+  place_newcomers(packing, wanted, prototype, input.max_endpoints);
   out.kept += packing.unchanged.size();
   std::ranges::move(packing.changed, std::back_inserter(out.update));
   std::ranges::move(packing.emptied, std::back_inserter(out.remove));
@@ -397,6 +428,11 @@ EndpointSliceWrites reconcile_endpoint_slices(const EndpointSliceInput& input) {
   }
   Desired desired = desired_endpoints(input, types);
   writes.missing_nodes.assign(desired.missing_nodes.begin(), desired.missing_nodes.end());
+  if (wants_topology_hints(input.service)) {
+    const auto cpu = zone_cpu(input.nodes);
+    for (const AddressType type : types)
+      writes.hints_refused[type] = add_topology_hints(cpu, own[type], desired.by_type[type]);
+  }
   for (const AddressType type : types) {
     append(input, reconcile_type(input, type, std::move(desired.by_type[type]), own[type]), writes);
   }

@@ -24,6 +24,7 @@ struct Cluster {
   std::vector<EndpointSlice> slices;
   std::map<kube::NamespacedName, kube::Node> nodes;
   std::optional<WallTime> trigger;
+  std::size_t max_endpoints = kMaxEndpointsPerSlice;
 
   Cluster() {
     service.metadata = {
@@ -63,7 +64,8 @@ struct Cluster {
                                       .pods = pod_views,
                                       .slices = slice_views,
                                       .nodes = nodes,
-                                      .trigger = trigger});
+                                      .trigger = trigger,
+                                      .max_endpoints = max_endpoints});
   }
 
   // Plays the API server: the writes become the slices that exist.
@@ -308,6 +310,55 @@ TEST(EndpointSliceReconcile, TrafficDistributionGivesHintsToReadyEndpoints) {
   endpoints = cluster.reconcile().create.at(0).endpoints;
   EXPECT_THAT(endpoints.at(0).zone_hints, ElementsAre("zone-node1"));
   EXPECT_THAT(endpoints.at(0).node_hints, IsEmpty());
+}
+
+TEST(EndpointSliceReconcile, TopologyModeAutoGivesZonesTheirShareOfTheReadyEndpoints) {
+  Cluster cluster;
+  cluster.service.metadata.annotations = {{"service.kubernetes.io/topology-mode", "Auto"}};
+  cluster.service.traffic_distribution = "PreferSameNode";  // is not asked
+  for (int i = 1; i <= 4; ++i) cluster.add_pod(fmt::format("p{}", i), nth_ip(i));
+  cluster.add_pod("unready", nth_ip(5), false);
+  EXPECT_EQ(cluster.reconcile_and_apply().hints_refused.at(AddressType::IPv4),
+            "nodes are ready in no zone");
+  const auto hints = [&cluster] {
+    std::map<std::string, std::vector<std::string>> out;
+    for (const Endpoint& endpoint : cluster.slices.at(0).endpoints) {
+      EXPECT_THAT(endpoint.node_hints, IsEmpty());
+      out[endpoint.target_ref->name] = endpoint.zone_hints;
+    }
+    return out;
+  };
+  using Hints = std::map<std::string, std::vector<std::string>>;
+  EXPECT_EQ(hints(), (Hints{{"p1", {}}, {"p2", {}}, {"p3", {}}, {"p4", {}}, {"unready", {}}}));
+
+  for (auto& [key, node] : cluster.nodes) {
+    node.conditions = {{.type = "Ready", .status = "True"}};
+    node.allocatable_cpu = kube::MilliCpu{2000};
+  }
+  EXPECT_EQ(cluster.reconcile_and_apply().hints_refused.at(AddressType::IPv4), "");
+  const std::string near = "zone-node1", far = "zone-node2";  // all Pods are on node1
+  EXPECT_EQ(hints(),
+            (Hints{{"p1", {far}}, {"p2", {far}}, {"p3", {near}}, {"p4", {near}}, {"unready", {}}}));
+  EXPECT_TRUE(cluster.reconcile().empty());
+
+  // What the hints are computed from changes: one moves, those that were moved stay.
+  cluster.nodes[{"", "node2"}].allocatable_cpu = kube::MilliCpu{6000};
+  cluster.reconcile_and_apply();
+  EXPECT_EQ(hints(),
+            (Hints{{"p1", {far}}, {"p2", {far}}, {"p3", {far}}, {"p4", {near}}, {"unready", {}}}));
+
+  cluster.service.metadata.annotations.clear();
+  cluster.service.traffic_distribution.reset();
+  EXPECT_TRUE(cluster.reconcile_and_apply().hints_refused.empty());
+  EXPECT_EQ(hints(), (Hints{{"p1", {}}, {"p2", {}}, {"p3", {}}, {"p4", {}}, {"unready", {}}}));
+}
+
+TEST(EndpointSliceReconcile, SlicesAreAsLargeAsConfigured) {
+  Cluster cluster;
+  cluster.max_endpoints = 3;
+  for (int i = 0; i < 8; ++i) cluster.add_pod(fmt::format("p{}", i), nth_ip(i));
+  cluster.reconcile_and_apply();
+  EXPECT_EQ(cluster.sizes(), (std::multiset<std::size_t>{3, 3, 2}));
 }
 
 TEST(EndpointSliceReconcile, TheTriggerTimeIsStampedAndLaterRemoved) {
