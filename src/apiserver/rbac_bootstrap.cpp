@@ -86,6 +86,7 @@ std::vector<StandardRole> roles_of_everybody() {
 
 std::vector<StandardRole> roles_of_programs() {
   const Texts tell{"create", "patch", "update"};
+  const Texts keep{"create", "delete", "get", "list", "update", "watch"};
   return {
       {.name = "system:node-proxier",
        .rules = {on("", {"endpoints", "services"}, {"list", "watch"}), on("", {"nodes"}, kRead),
@@ -93,11 +94,12 @@ std::vector<StandardRole> roles_of_programs() {
                  on("discovery.k8s.io", {"endpointslices"}, {"list", "watch"}),
                  on("networking.k8s.io", {"servicecidrs"}, {"list", "watch"})}},
       {.name = std::string(kControllerUser),
-       .rules = {on("", {"namespaces", "nodes", "pods", "services"}, kRead),
-                 on("", {"services/status"}, {"patch", "update"}), on("", {"endpoints"}, kAll),
-                 on("", {"events"}, tell), on("events.k8s.io", {"events"}, tell),
-                 on("discovery.k8s.io", {"endpointslices"}, kAll),
-                 on("coordination.k8s.io", {"leases"}, {"create", "get", "update"})}},
+       .rules = {on("", {"nodes", "pods", "services"}, kRead), on("", {"pods"}, {"delete"}),
+                 on("", {"nodes/status", "pods/status", "services/status"}, {"patch"}),
+                 on("", {"endpoints"}, keep), on("discovery.k8s.io", {"endpointslices"}, keep),
+                 on("events.k8s.io", {"events"}, {"create", "patch"}),
+                 on("coordination.k8s.io", {"leases"},
+                    {"create", "get", "list", "update", "watch"})}},
   };
 }
 

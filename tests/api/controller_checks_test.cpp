@@ -1,97 +1,17 @@
 // What controllers make of Services and Pods, and what several servers on one etcd make of each
-// other's writes: checks E and T of docs/apiserver-checks.md. The controllers are the program
-// fairlead-controller, which knows of the cluster only what it is told over HTTPS.
+// other's writes: checks E and T of docs/apiserver-checks.md.
 #include <boost/json/serialize.hpp>
-#include <csignal>
 #include <map>
-#include <set>
 
-#include "api/http_fixture.hpp"
-#include "support/process.hpp"
+#include "api/controller_fixture.hpp"
 
 namespace fairlead::api_test {
 namespace {
 
 using testing::StartsWith;
 
-constexpr std::string_view kPods = "/api/v1/namespaces/default/pods";
-constexpr std::string_view kEndpoints = "/api/v1/namespaces/default/endpoints";
-
-class ControllerChecks : public HttpTest {
- protected:
-  void TearDown() override {
-    if (controller_) {
-      EXPECT_TRUE(controller_->signal(SIGTERM));
-      EXPECT_TRUE(controller_->wait_blocking());
-    }
-    HttpTest::TearDown();
-  }
-  void start_with_controllers() {
-    start();
-    io::Command command;
-    command.argv = {std::string(FAIRLEAD_BINARY_DIR) + "/src/cli/fairlead-controller",
-                    "--kubeconfig", server_->kubeconfig(), "--no-leader-elect"};
-    auto child = test::spawn_logging(std::move(command), folder_.path() + "/controller.log");
-    ASSERT_TRUE(child);
-    controller_ = *std::move(child);
-  }
-  // The first state of the slices of a service for which `holds`, seen by a watch; null when there
-  // is none within ten seconds. Of a deleted slice: nothing.
-  template <class Predicate>
-  std::map<std::string, boost::json::value> slices_when(std::string_view service, Predicate holds) {
-    WatchStream changes = watch(fmt::format(
-        "{}?watch=true&timeoutSeconds=10&labelSelector=kubernetes.io%2Fservice-name%3D{}", kSlices,
-        service));
-    std::map<std::string, boost::json::value> slices;
-    while (true) {
-      const boost::json::value event = next_event(changes);
-      if (event.is_null()) {
-        ADD_FAILURE() << "the slices of " << service << " never came to be as expected; they are:";
-        for (const auto& [name, slice] : slices) ADD_FAILURE() << boost::json::serialize(slice);
-        return {};
-      }
-      const std::string name(event.at("object").at("metadata").at("name").as_string());
-      if (event.at("type").as_string() == "DELETED") {
-        slices.erase(name);
-      } else {
-        slices.insert_or_assign(name, event.at("object"));
-      }
-      if (holds(slices)) return slices;
-    }
-  }
-  void create_pod(std::string_view name, std::string_view ip, std::string_view ports = "",
-                  std::string_view phase = "Running") {
-    boost::json::value pod = boost::json::parse(fmt::format(
-        R"({{"metadata":{{"name":"{}","labels":{{"app":"web"}}}},"spec":{{"nodeName":"n1",)"
-        R"("containers":[{{"name":"c","image":"i","ports":[{}]}}]}}}})",
-        name, ports));
-    ASSERT_EQ(call("POST", kPods, boost::json::serialize(pod)).status, 201U);
-    const std::string ips =
-        ip.empty() ? "" : fmt::format(R"("podIP":"{0}","podIPs":[{{"ip":"{0}"}}],)", ip);
-    const Answer status = patch(
-        fmt::format("{}/{}/status", kPods, name),
-        fmt::format(
-            R"({{"status":{{{}"phase":"{}","conditions":[{{"type":"Ready","status":"True"}}]}}}})",
-            ips, phase));
-    ASSERT_EQ(status.status, 200U) << status.text;
-  }
-
-  std::optional<io::Child> controller_;
-};
+class ControllerChecks : public ControllerTest {};
 INSTANTIATE_TEST_SUITE_P(Stores, ControllerChecks, both_stores(), name_of);
-
-using Slices = std::map<std::string, boost::json::value>;
-
-// "10.0.0.1 10.0.0.2" in order, of all slices.
-std::string addresses(const Slices& slices) {
-  std::set<std::string> all;
-  for (const auto& [name, slice] : slices) {
-    if (!slice.as_object().contains("endpoints") || !slice.at("endpoints").is_array()) continue;
-    for (const auto& endpoint : slice.at("endpoints").as_array())
-      all.emplace(endpoint.at("addresses").at(0).as_string());
-  }
-  return fmt::format("{}", fmt::join(all, " "));
-}
 
 TEST_P(ControllerChecks, PodsOfAServiceBecomeItsEndpoints) {
   start_with_controllers();
@@ -113,11 +33,10 @@ TEST_P(ControllerChecks, PodsOfAServiceBecomeItsEndpoints) {
   EXPECT_EQ(addresses(empty), "");
 
   // Only the first can serve.
-  create_pod("ended", "10.0.0.8", "", "Succeeded");
-  create_pod("no-ip", "");
-  create_pod("ready", "10.0.0.7");
-  const Slices filled =
-      slices_when("web", [](const Slices& all) { return addresses(all) == "10.0.0.7"; });
+  create_pod("ended", {.ip = "10.0.0.8", .phase = "Succeeded"});
+  create_pod("no-ip", {});
+  create_pod("ready", {.ip = "10.0.0.7"});
+  const Slices filled = slices_when("web", "10.0.0.7");
   ASSERT_EQ(filled.size(), 1U);
   const Answer slice{.body = filled.begin()->second};
   EXPECT_EQ(slice.value_at("/endpoints/0/conditions"),
@@ -180,8 +99,7 @@ TEST_P(ControllerChecks, EndpointsWrittenByHandAreMirrored) {
       {"addresses":[{"ip":"10.0.0.1"},{"ip":"fd00::1"}],"ports":[{"port":5432}]}]})")
                 .status,
             201U);
-  const Slices mirrored =
-      slices_when("db", [](const Slices& all) { return addresses(all) == "10.0.0.1 fd00::1"; });
+  const Slices mirrored = slices_when("db", "10.0.0.1 fd00::1");
   ASSERT_EQ(mirrored.size(), 2U);
   for (const auto& [name, slice] : mirrored) {
     const Answer read{.body = slice};
@@ -202,14 +120,13 @@ TEST_P(ControllerChecks, EndpointsWrittenByHandAreMirrored) {
 TEST_P(ControllerChecks, PodsThatResolveAPortDifferentlyAreInDifferentSlices) {
   start_with_controllers();
   ASSERT_EQ(call("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1"}})").status, 201U);
-  create_pod("one", "10.0.0.1", R"({"name":"http","containerPort":8080})");
-  create_pod("two", "10.0.0.2", R"({"name":"http","containerPort":9090})");
+  create_pod("one", {.ip = "10.0.0.1", .ports = R"({"name":"http","containerPort":8080})"});
+  create_pod("two", {.ip = "10.0.0.2", .ports = R"({"name":"http","containerPort":9090})"});
   ASSERT_EQ(create_service(
                 "web", R"({"selector":{"app":"web"},"ports":[{"port":80,"targetPort":"http"}]})")
                 .status,
             201U);
-  const Slices slices =
-      slices_when("web", [](const Slices& all) { return addresses(all) == "10.0.0.1 10.0.0.2"; });
+  const Slices slices = slices_when("web", "10.0.0.1 10.0.0.2");
   std::map<std::string, std::string> ports;
   for (const auto& [name, slice] : slices) {
     const Answer read{.body = slice};

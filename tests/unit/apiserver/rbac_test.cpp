@@ -163,6 +163,12 @@ TEST_F(RbacTest, StandardRolesGiveWhatTheirNamesSay) {
            Row{proxy, "list", "", "configmaps", "", false},
            Row{controller, "delete", discovery, "endpointslices", "default", true},
            Row{controller, "delete", "", "services", "default", false},
+           Row{controller, "delete", "", "pods", "default", true},
+           Row{controller, "watch", "coordination.k8s.io", "leases", "kube-node-lease", true},
+           Row{controller, "delete", "", "nodes", "", false},
+           Row{controller, "patch", "", "nodes", "", false},  // their status only
+           Row{controller, "deletecollection", "", "pods", "default", false},
+           Row{controller, "list", "", "configmaps", "default", false},
            Row{nobody, "create", "authorization.k8s.io", "selfsubjectaccessreviews", "", false},
            Row{vic, "create", "authorization.k8s.io", "selfsubjectaccessreviews", "", true},
        }) {
