@@ -1,12 +1,13 @@
 // bench_apiserver: what it costs to write, list and watch Services through fairlead-apiserver on
-// SQLite, beside inserts into SQLite alone; and through another API server, named by --peer, in
-// the same run. All is on loopback, with TLS; a run leaves no objects behind on the peer. Exit code
-// 1 on errors.
+// SQLite, beside inserts into SQLite alone, and on an etcd ($FAIRLEAD_ETCD), beside puts into that
+// alone; and through another API server, named by --peer, in the same run. All is on loopback, with
+// TLS; a run leaves no objects behind on the peer. Exit code 1 on errors.
 #include <boost/asio/co_spawn.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <span>
 
+#include "apiserver/own_etcd.hpp"
 #include "apiserver/subject.hpp"
 #include "client/kubeconfig.hpp"
 #include "nftables/report.hpp"
@@ -204,19 +205,45 @@ Result<client::ClusterAccess> access_of(const std::string& peer) {
   return client::ClusterAccess{.server = peer};
 }
 
+// One of ours, on the store that the flags name, and what that does alone.
+Result<Figures> measure_ours(std::string_view name, const Folder& folder,
+                             std::vector<std::string> flags, std::string_view alone, double raw,
+                             Report& report) {
+  FAIRLEAD_TRY(server, OwnServer::start(folder, std::move(flags)));
+  const std::uint64_t before = server.resident_kilobytes();
+  FAIRLEAD_TRY(access, client::load_kubeconfig(server.kubeconfig()));
+  FAIRLEAD_TRY(ours, Run(access).measure());
+  print(name, ours, report);
+  report.note("resident memory at the start / afterwards",
+              fmt::format("{} / {} MB", before / 1024, server.resident_kilobytes() / 1024));
+  report.note(alone, fmt::format("{:.0f}", raw));
+  report.note("creates / such writes", fmt::format("{:.2f} x", ours.creates_a_second / raw));
+  return std::move(ours);
+}
+
+Result<void> measure_on_etcd(Report& report) {
+  const auto program = etcd_program();
+  if (!program) {
+    report.heading("no etcd: FAIRLEAD_ETCD names none");
+    return {};
+  }
+  FAIRLEAD_TRY(folder, Folder::create());
+  FAIRLEAD_TRY(etcd, OwnEtcd::start(*program, folder));
+  FAIRLEAD_TRY(raw, raw_etcd_rate(etcd, kRawRows, kWriters));
+  FAIRLEAD_CHECK(
+      measure_ours("fairlead-apiserver on etcd", folder, {"--etcd-servers", etcd.endpoint()},
+                   fmt::format("etcd alone, puts a second, {} writers", kWriters), raw, report));
+  return {};
+}
+
 Result<void> run(const std::string& peer) {
   Report report;
   FAIRLEAD_TRY(folder, Folder::create());
   FAIRLEAD_TRY(raw, raw_sqlite_rate(folder, kRawRows));
-  FAIRLEAD_TRY(server, OwnServer::start(folder));
-  const std::uint64_t before = server.resident_kilobytes();
-  FAIRLEAD_TRY(access, client::load_kubeconfig(server.kubeconfig()));
-  FAIRLEAD_TRY(ours, Run(access).measure());
-  print("fairlead-apiserver on SQLite", ours, report);
-  report.note("resident memory at the start / afterwards",
-              fmt::format("{} / {} MB", before / 1024, server.resident_kilobytes() / 1024));
-  report.note("SQLite alone, inserts a second, one after the other", fmt::format("{:.0f}", raw));
-  report.note("creates / such inserts", fmt::format("{:.2f} x", ours.creates_a_second / raw));
+  FAIRLEAD_TRY(ours,
+               measure_ours("fairlead-apiserver on SQLite", folder, {},
+                            "SQLite alone, inserts a second, one after the other", raw, report));
+  FAIRLEAD_CHECK(measure_on_etcd(report));
   if (peer.empty()) return {};
   FAIRLEAD_TRY(other, access_of(peer));
   FAIRLEAD_TRY(theirs, Run(other).measure());

@@ -36,12 +36,14 @@ Folder::~Folder() {
   if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
 }
 
-Result<OwnServer> OwnServer::start(const Folder& folder) {
+Result<OwnServer> OwnServer::start(const Folder& folder, std::vector<std::string> flags) {
   FAIRLEAD_TRY(program, own_program());
   const std::string kubeconfig = folder.path() + "/kubeconfig";
-  FAIRLEAD_TRY(child, io::Child::spawn({.argv = {program, "--data-dir", folder.path() + "/data",
-                                                 "--bind-address", "127.0.0.1", "--secure-port",
-                                                 "0", "--write-kubeconfig", kubeconfig}}));
+  io::Command command{.argv = {program, "--data-dir", folder.path() + "/data", "--bind-address",
+                               "127.0.0.1", "--secure-port", "0", "--write-kubeconfig",
+                               kubeconfig}};
+  command.argv.insert(command.argv.end(), flags.begin(), flags.end());
+  FAIRLEAD_TRY(child, io::Child::spawn(command));
   OwnServer out(std::move(child), kubeconfig);
   // It is written once the server listens.
   const auto deadline = Clock::now() + kPatience;

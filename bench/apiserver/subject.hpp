@@ -29,7 +29,8 @@ class Folder {
 // A fairlead-apiserver of its own, from the build this program is in.
 class OwnServer {
  public:
-  static Result<OwnServer> start(const Folder& folder);
+  // `flags` say which store it has; without any it has SQLite, in the folder.
+  static Result<OwnServer> start(const Folder& folder, std::vector<std::string> flags = {});
   const std::string& kubeconfig() const { return kubeconfig_; }
   std::uint64_t resident_kilobytes() const;
 
