@@ -30,8 +30,7 @@ void ControllerTest::TearDown() {
   HttpTest::TearDown();
 }
 
-void ControllerTest::start_with_controllers(const std::vector<std::string>& flags) {
-  start();
+void ControllerTest::start_controllers(const std::vector<std::string>& flags) {
   io::Command command;
   command.argv = {std::string(FAIRLEAD_BINARY_DIR) + "/src/cli/fairlead-controller", "--kubeconfig",
                   folder_.path() + "/data/controller.kubeconfig", "--no-leader-elect"};

@@ -29,7 +29,11 @@ struct PodOfTest {
 class ControllerTest : public HttpTest {
  protected:
   void TearDown() override;
-  void start_with_controllers(const std::vector<std::string>& flags = {});
+  void start_controllers(const std::vector<std::string>& flags = {});  // after the server
+  void start_with_controllers(const std::vector<std::string>& flags = {}) {
+    start();
+    start_controllers(flags);
+  }
   std::string controller_log() const { return folder_.read("controller.log"); }
 
   // The first event of a watch for which `holds`; null when there is none within ten seconds.

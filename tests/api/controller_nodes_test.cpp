@@ -41,6 +41,8 @@ TEST_P(NodeChecks, ZonesAreServedByTheirShareOfTheCpu) {
   start_with_controllers();
   create_node("n1", "z1", "2");
   create_node("n2", "z2", "2000m");
+  ASSERT_EQ(create_service("plain", R"({"selector":{"app":"web"},"ports":[{"port":80}]})").status,
+            201U);
   ASSERT_EQ(call("POST", kServices, R"({"metadata":{"name":"web","annotations":
       {"service.kubernetes.io/topology-mode":"Auto"}},
       "spec":{"selector":{"app":"web"},"ports":[{"port":80}]}})")
@@ -64,12 +66,21 @@ TEST_P(NodeChecks, ZonesAreServedByTheirShareOfTheCpu) {
                }).empty());
   EXPECT_EQ(event_note("web", "TopologyAwareHintsEnabled"), "IPv4 endpoints have hints");
 
+  const auto revisions = [](const Slices& all) {
+    std::vector<std::string> out;
+    for (const auto& [name, slice] : all) out.push_back(Answer{.body = slice}.revision());
+    return out;
+  };
+  constexpr std::string_view kAll = "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4";
+  const auto plain = revisions(slices_when("plain", kAll));
+
   patch_node_status("n2", R"("allocatable":{"cpu":"6"})");
   EXPECT_FALSE(slices_when("web", [&](const Slices& all) {
                  return shares(all) == Shares{{"z1", 1}, {"z2", 3}};
                }).empty());
   patch_node_status("n2", R"("conditions":[{"type":"Ready","status":"False"}])");
-  EXPECT_FALSE(slices_when("web", "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4").empty());
+  EXPECT_FALSE(slices_when("web", kAll).empty());
+  EXPECT_EQ(revisions(slices_when("plain", kAll)), plain) << "what is not concerned is not written";
 }
 
 TEST_P(NodeChecks, PodsOfANodeThatIsGoneAreCollected) {
@@ -164,6 +175,23 @@ TEST_P(NodeChecks, NoServiceLeadsToANodeThatHasFallenSilent) {
                }).empty());
   EXPECT_EQ(event_note("n1", "NodeNotReady"), "Node n1 is not ready: its heartbeat has stopped");
   loop_.run(kubelets.close());
+}
+
+TEST_P(NodeChecks, WhenNoNodeIsHeardNoneIsCalledSilent) {
+  start();
+  for (const char* node : {"n1", "n2"}) {
+    create_node(node, "z", "1");
+    ASSERT_EQ(call("POST", kLeases, lease_of(node)).status, 201U);
+  }
+  // It hears of both at once.
+  start_controllers({"--node-monitor-grace-period=1s", "--node-monitor-period=100ms"});
+  const auto is_said = [this](std::string_view text) {
+    return eventually(folder_, [&] { return controller_log().find(text) != std::string::npos; });
+  };
+  ASSERT_TRUE(is_said("No node is heard")) << controller_log();
+  EXPECT_EQ(patch(fmt::format("{}/n1", kLeases), lease_of("n1")).status, 200U);
+  ASSERT_TRUE(is_said("Nodes are heard again")) << controller_log();
+  EXPECT_EQ(status_of("n1") + " " + status_of("n2"), "True True");
 }
 
 struct BadFlag {
