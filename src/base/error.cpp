@@ -107,8 +107,9 @@ std::string one_line(std::string text) {
 Error errno_error(int err, std::string_view what) {
   char buffer[128];
   const char* text = strerror_r(err, buffer, sizeof buffer);  // the GNU form returns the text
-  return Error{
-      .code = code_of_errno(err), .message = fmt::format("{}: {}", what, text), .sys_errno = err};
+  return Error{.code = code_of_errno(err),
+               .message = one_line(fmt::format("{}: {}", what, text)),
+               .sys_errno = err};
 }
 
 void invariant_failed(std::string_view what, std::source_location where) {

@@ -35,6 +35,9 @@ enum class ErrorCode {
 
 std::string_view to_string(ErrorCode code);
 
+// Control characters as "\n", "\t" or "\x01": what is quoted in a message may come from anybody.
+std::string one_line(std::string text);
+
 struct Error {
   ErrorCode code = ErrorCode::Internal;
   std::string message;  // one line, no trailing full stop; starts with what was tried
@@ -42,14 +45,12 @@ struct Error {
 
   // Adds context in front: "read kubeconfig /x: no such file".
   [[nodiscard]] Error with_context(std::string_view context) const {
-    return Error{
-        .code = code, .message = fmt::format("{}: {}", context, message), .sys_errno = sys_errno};
+    return Error{.code = code,
+                 .message = one_line(fmt::format("{}: {}", context, message)),
+                 .sys_errno = sys_errno};
   }
   bool operator==(const Error&) const = default;
 };
-
-// Control characters as "\n", "\t" or "\x01": what is quoted in a message may come from anybody.
-std::string one_line(std::string text);
 
 // An Error from an errno value; the code is derived from it (EPERM -> Forbidden, ENOENT ->
 // NotFound, ...).

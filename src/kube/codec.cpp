@@ -425,7 +425,7 @@ Error read_status(const Cursor& c, std::int64_t http_status) {
   field(c, "code", code);
   if (code == 0) code = http_status;  // absent or no number
   if (message.empty()) message = reason.empty() ? fmt::format("status {}", code) : reason;
-  return Error{.code = status_error_code(reason, code), .message = std::move(message)};
+  return Error{.code = status_error_code(reason, code), .message = one_line(std::move(message))};
 }
 
 std::optional<WatchEventType> event_type(std::string_view text) {

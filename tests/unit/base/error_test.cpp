@@ -41,6 +41,9 @@ TEST(Error, IsOneLineWhateverItQuotes) {
   EXPECT_EQ(make_error(ErrorCode::Invalid, "unknown field \"{}\"", "a\nb\tc\r\x7f").message,
             "unknown field \"a\\nb\\tc\\x0d\\x7f\"");
   EXPECT_EQ(one_line("größer als 1"), "größer als 1");
+  EXPECT_EQ(errno_error(ENOENT, "open /x\ny").message, "open /x\\ny: No such file or directory");
+  EXPECT_EQ(make_error(ErrorCode::Invalid, "no").with_context("read /x\ny").message,
+            "read /x\\ny: no");
 }
 
 Result<int> half(int n) {
