@@ -60,6 +60,11 @@ std::optional<std::string_view> find_header(const HttpHeaders& headers, std::str
   return it->value;
 }
 
+IpPrefix source_of(const IpAddress& address) {
+  constexpr unsigned kSubscriberBits = 64;
+  return address.is_v4() ? IpPrefix::host(address) : IpPrefix(address, kSubscriberBits);
+}
+
 std::optional<std::string_view> Url::param(std::string_view name) const {
   const auto it = std::find_if(query.begin(), query.end(),
                                [name](const auto& pair) { return pair.first == name; });

@@ -75,6 +75,10 @@ struct Peer {
   std::string refused_certificate = {};  // why one that was presented did not verify
 };
 
+// Who is counted as one peer: an IPv4 address, and the 64 bits of an IPv6 address that one
+// subscriber has all the rest of.
+IpPrefix source_of(const IpAddress& address);
+
 // One request being answered. Lives in the coroutine of its connection or stream; never kept after
 // the handler returned.
 class HttpExchange {
@@ -100,11 +104,12 @@ using HttpHandler = std::function<Task<void>(HttpExchange&)>;
 
 struct HttpLimits {
   std::size_t header_bytes = 64 * 1024;
-  std::size_t body_bytes = 3 * 1024 * 1024;  // a larger body is answered 413
-  std::size_t connections = 10'000;          // above it a new connection is closed at once
-  std::chrono::seconds header_timeout{30};   // for a request to arrive in full
-  std::chrono::seconds idle_timeout{120};    // between requests
-  std::chrono::seconds write_timeout{30};    // for one write to make progress
+  std::size_t body_bytes = 3 * 1024 * 1024;     // a larger body is answered 413
+  std::size_t connections = 10'000;             // above it a new connection is closed at once
+  std::size_t connections_per_source = 10'000;  // the same of one source_of()
+  std::chrono::seconds header_timeout{30};      // for a request to arrive in full
+  std::chrono::seconds idle_timeout{120};       // between requests
+  std::chrono::seconds write_timeout{30};       // for one write to make progress
 };
 
 class HttpServer {

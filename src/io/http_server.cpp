@@ -4,6 +4,7 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
+#include <map>
 #include <utility>
 
 #include "base/log.hpp"
@@ -111,6 +112,7 @@ class Server final : public HttpServer {
   void admit(Accepted accepted) {
     const auto from = from_kernel(accepted.from);
     if (!from || open_ >= config_.limits.connections) return;
+    if (has_too_many(*from)) return;
     tune_connection(accepted.fd.get());
     tcp::socket socket(acceptor_.get_executor());
     boost::system::error_code ec;
@@ -121,10 +123,29 @@ class Server final : public HttpServer {
     group_.spawn(serve(std::move(socket), *from));
   }
 
+  // Told once until it gets better.
+  bool has_too_many(const SocketAddress& from) {
+    const auto mine = open_from_.find(source_of(from.address));
+    const bool out =
+        mine != open_from_.end() && mine->second >= config_.limits.connections_per_source;
+    if (out && !std::exchange(refusing_, true)) {
+      log::warning("connections of one address are refused",
+                   {{"server", config_.name},
+                    {"from", mine->first},
+                    {"open", mine->second},
+                    {"limit", config_.limits.connections_per_source}});
+    }
+    return out;
+  }
+
   Task<void> serve(tcp::socket socket, SocketAddress from) {
+    const auto mine = open_from_.try_emplace(source_of(from.address), 0).first;
+    ++mine->second;
     ++open_;
     co_await converse(std::move(socket), from);
     --open_;
+    refusing_ = refusing_ && mine->second > config_.limits.connections_per_source / 2;
+    if (--mine->second == 0) open_from_.erase(mine);
   }
 
   Task<void> converse(tcp::socket socket, SocketAddress from) {
@@ -162,7 +183,9 @@ class Server final : public HttpServer {
   Config config_;
   SocketAddress local_;
   std::size_t open_ = 0;
-  TaskGroup group_;  // last: its tasks use the rest
+  std::map<IpPrefix, std::size_t> open_from_;  // of sources that have any
+  bool refusing_ = false;                      // some source has too many
+  TaskGroup group_;                            // last: its tasks use the rest
 };
 
 }  // namespace

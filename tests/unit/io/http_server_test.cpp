@@ -207,6 +207,34 @@ TEST(HttpServer, ConnectionsAboveTheLimitAreClosedAtOnce) {
   EXPECT_EQ(answer->value_or("not empty"), "");
 }
 
+TEST(HttpServer, ConnectionsOfOneAddressAreBounded) {
+  test::Loop loop;
+  TestServer server(&loop, echo, {.tls = {}, .limits = {.connections_per_source = 1}});
+  const std::string request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+  auto first =
+      loop.run(connect_stream("127.0.0.1", server.port(), std::nullopt, deadline_after(5s)));
+  ASSERT_TRUE(first && *first);
+  std::string piece(4096, '\0');
+  const auto answered = [&]() -> Task<Result<std::size_t>> {
+    std::vector<asio::const_buffer> buffers{asio::buffer(request)};
+    static_cast<void>(co_await (**first)->write_all(std::move(buffers), 5s));
+    co_return co_await (**first)->read_some(piece, deadline_after(10s));
+  };
+  const auto got = loop.run(answered());
+  ASSERT_TRUE(got && *got && **got > 0) << "the first is served";
+  const auto second = loop.run(raw_exchange(server.port(), {}));
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->value_or("not empty"), "");
+}
+
+TEST(HttpSource, IsAnAddressOrASubscribersNetwork) {
+  const auto of = [](std::string_view text) {
+    return source_of(*IpAddress::parse(text)).to_string();
+  };
+  EXPECT_EQ(of("192.0.2.1"), "192.0.2.1/32");
+  EXPECT_EQ(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+}
+
 TEST(HttpServer, AConnectionThatEndedMakesRoomForTheNext) {
   test::Loop loop;
   TestServer server(&loop, echo, {.tls = {}, .limits = {.connections = 1}});
