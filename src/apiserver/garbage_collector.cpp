@@ -104,8 +104,11 @@ GarbageCollector::Owners GarbageCollector::owners_of(const CachedObject& object)
       out.solid = true;
       continue;
     }
-    const ObjectPtr owner = resource->cache.find(resource->key(object.ns, link.name));
-    if (owner == nullptr || owner->uid != link.uid) {
+    const std::string key = resource->key(object.ns, link.name);
+    const ObjectPtr owner = resource->cache.find(key);
+    if (resource->cache.find_unreadable(key) != nullptr) {
+      out.solid = true;  // for all we know
+    } else if (owner == nullptr || owner->uid != link.uid) {
       out.gone_uids.push_back(link.uid);
     } else if (owner->terminating && has_finalizer(owner->document(), kForegroundFinalizer)) {
       out.waiting = true;

@@ -105,7 +105,7 @@ io::Task<Result<void>> KubernetesService::write(Resource* resource, Document obj
   const auto set =
       co_await writer.update(*resource, own_request(clock_, "default", "kubernetes"),
                              [object](const Document&) -> ApiResult<Document> { return object; });
-  if (!set) {
+  if (!set && !is_unreadable(set.error())) {
     co_return to_error(set.error(), fmt::format("set {} kubernetes", resource->info().kind));
   }
   co_return Result<void>();

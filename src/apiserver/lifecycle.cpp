@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json/array.hpp>
+#include <set>
 
 #include "apiserver/own_writes.hpp"
 #include "base/log.hpp"
@@ -13,7 +14,9 @@ using namespace std::chrono_literals;
 
 constexpr std::string_view kOwnFinalizer = "kubernetes";
 constexpr auto kCompactionPeriod = 1min;
-constexpr auto kReaperRetry = 5s;  // objects that wait for a finalizer or a grace period
+constexpr std::string_view kContentFailure = "NamespaceDeletionContentFailure";
+constexpr std::size_t kMostNamed = 5;  // in its message
+constexpr auto kReaperRetry = 5s;      // objects that wait for a finalizer or a grace period
 
 }  // namespace
 
@@ -50,6 +53,55 @@ io::Task<void> NamespaceReaper::run() {
   }
 }
 
+// "configmaps/x", ...
+std::vector<std::string> NamespaceReaper::unreadable_in(const std::string& ns) const {
+  std::set<std::string> out;  // two resources may be views of the same objects
+  for (const auto& resource : registry_.resources()) {
+    const std::string prefix = fmt::format("{}{}/", resource->info().storage_prefix, ns);
+    const auto& all = resource->cache.unreadable();
+    if (!resource->info().namespaced) continue;
+    for (auto it = all.lower_bound(prefix); it != all.end() && it->first.starts_with(prefix); ++it)
+      out.insert(fmt::format("{}/{}", resource->info().resource, it->first.substr(prefix.size())));
+  }
+  return {out.begin(), out.end()};
+}
+
+io::Task<void> NamespaceReaper::say_unreadable(std::string ns, std::vector<std::string> objects) {
+  const std::size_t told = std::min(objects.size(), kMostNamed);
+  const std::string message = fmt::format(
+      "{} stored objects cannot be read and must be deleted by name: {}{}", objects.size(),
+      fmt::join(objects.begin(), objects.begin() + static_cast<std::ptrdiff_t>(told), ", "),
+      told < objects.size() ? ", ..." : "");
+  WriteRequest request = own_request(clock_, "", ns);
+  request.subresource = "status";
+  bool said = false;
+  const auto done = co_await writer_.update(
+      registry_.namespaces(), request,
+      [&message, &said, now = clock_.wall()](const Document& current) -> ApiResult<Document> {
+        Document next = current;
+        boost::json::array conditions;
+        for (const Document* condition : objects_at(current, "status.conditions")) {
+          if (string_at(*condition, "type") != kContentFailure) {
+            conditions.emplace_back(*condition);
+          } else if (string_at(*condition, "message") == message) {
+            said = true;
+          }
+        }
+        if (said) return next;
+        conditions.emplace_back(Document{{"type", text_value(kContentFailure)},
+                                         {"status", "True"},
+                                         {"reason", "ContentDeletionFailed"},
+                                         {"message", message},
+                                         {"lastTransitionTime", format_rfc3339(now)}});
+        ensure_object(next, "status")["conditions"] = std::move(conditions);
+        return next;
+      });
+  if (said) co_return;
+  log::warning("Namespace that is being deleted stays", {{"namespace", ns}, {"why", message}});
+  if (!done && done.error().code != 404)
+    log::warning("Its condition could not be set", {{"err", done.error().message}});
+}
+
 io::Task<bool> NamespaceReaper::reap(std::string ns) {
   bool empty = true;
   for (const auto& resource : registry_.resources()) {
@@ -71,6 +123,10 @@ io::Task<bool> NamespaceReaper::reap(std::string ns) {
       }
       if (removed ? !removed->removed : removed.error().code != 404) empty = false;
     }
+  }
+  if (auto unreadable = unreadable_in(ns); !unreadable.empty()) {
+    co_await say_unreadable(ns, std::move(unreadable));
+    empty = false;
   }
   co_return empty;
 }

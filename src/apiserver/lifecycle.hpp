@@ -16,7 +16,9 @@ namespace fairlead::apiserver {
 // Namespaces default, kube-system, kube-public, kube-node-lease; existing ones are left alone.
 io::Task<Result<void>> make_system_namespaces(Registry* registry, const Clock* clock);
 
-// Deletes what is in namespaces that are being deleted, then lets go of them. Runs until cancelled.
+// Deletes what is in namespaces that are being deleted, then lets go of them. What cannot be read
+// may have been held by somebody: it keeps its namespace, which says so in a condition, until it is
+// deleted by name. Runs until cancelled.
 class NamespaceReaper {
  public:
   NamespaceReaper(Registry& registry, const Clock& clock, io::Executor executor);
@@ -26,6 +28,8 @@ class NamespaceReaper {
  private:
   io::Task<bool> reap(std::string ns);  // true: nothing left in it
   io::Task<bool> release(std::string ns);
+  std::vector<std::string> unreadable_in(const std::string& ns) const;
+  io::Task<void> say_unreadable(std::string ns, std::vector<std::string> objects);
 
   Registry& registry_;
   const Clock& clock_;

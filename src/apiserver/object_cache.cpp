@@ -32,6 +32,8 @@ struct Watcher::Past {
 
 namespace {
 
+constexpr std::size_t kMostTold = 100;  // unreadable objects of one resource, in the log
+
 Result<Document> parse_stored(std::string_view stored, std::string_view key) {
   boost::json::error_code failed;
   boost::json::value value = boost::json::parse(stored, failed, {}, {.max_depth = kMaxJsonDepth});
@@ -200,15 +202,32 @@ ObjectCache::ObjectCache(const Strategy& strategy, io::Executor executor)
 
 ObjectCache::~ObjectCache() { check(watchers_.empty(), "watches end before their cache"); }
 
-Result<void> ObjectCache::load(const ListPage& page) {
+void ObjectCache::load(const ListPage& page) {
   for (const KeyValue& item : page.items) {
-    FAIRLEAD_TRY(object, make_cached_object(strategy_, item.key, *item.value, item.mod_revision));
     last_change_ = std::max(last_change_, item.mod_revision);
-    objects_.emplace(item.key, std::move(object));
+    auto object = make_cached_object(strategy_, item.key, *item.value, item.mod_revision);
+    if (object) {
+      objects_.emplace(item.key, *std::move(object));
+    } else {
+      note_unreadable(item.key, item.mod_revision, object.error());
+    }
   }
   revision_ = page.revision;
   oldest_ = page.revision;
-  return {};
+}
+
+// A store of somebody else's making may hold nothing but such values.
+void ObjectCache::note_unreadable(const std::string& key, Revision revision, const Error& error) {
+  unreadable_.insert_or_assign(key, Unreadable{.revision = revision, .why = error.message});
+  if (unreadable_.size() > kMostTold) return;
+  log::error("Stored object cannot be served", {{"err", error}, {"revision", revision}});
+  if (unreadable_.size() == kMostTold)
+    log::warning("Further ones are only counted", {{"resource", strategy_.info().resource}});
+}
+
+const ObjectCache::Unreadable* ObjectCache::find_unreadable(std::string_view key) const {
+  const auto found = unreadable_.find(key);
+  return found == unreadable_.end() ? nullptr : &found->second;
 }
 
 void ObjectCache::apply(const EventBatch& batch) {
@@ -222,18 +241,18 @@ void ObjectCache::apply_one(const StoreEvent& event) {
   auto past = std::make_shared<Watcher::Past>();
   past->revision = event.revision;
   past->previous = find(event.key);
-  if (event.value == nullptr) {
+  unreadable_.erase(event.key);
+  Result<ObjectPtr> object = ObjectPtr();  // none
+  if (event.value != nullptr) {
+    object = make_cached_object(strategy_, event.key, *event.value, event.revision);
+    if (!object) note_unreadable(event.key, event.revision, object.error());
+  }
+  if (!object || *object == nullptr) {
     if (past->previous == nullptr) return;
     past->type = EventType::Deleted;
     past->object = at_revision(*past->previous, event.revision);
     objects_.erase(event.key);
   } else {
-    auto object = make_cached_object(strategy_, event.key, *event.value, event.revision);
-    if (!object) {
-      log::error("Stored object cannot be served",
-                 {{"err", object.error()}, {"revision", event.revision}});
-      return;
-    }
     past->type = past->previous == nullptr ? EventType::Added : EventType::Modified;
     past->object = *object;
     objects_.insert_or_assign(event.key, *std::move(object));

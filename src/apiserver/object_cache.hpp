@@ -11,6 +11,8 @@
 //  - Watchers read from the ring and have no queues of their own: however many there are and
 //  however slow, they cost a place in the ring each. One that the ring has left behind is cut off;
 //  nothing is ever skipped silently.
+//  - Stored bytes that are no object of the kind are told, counted and known by their key; what was
+//  there before is gone for readers and watchers. Everything else goes on.
 // Not here: HTTP, what encodings look like, old snapshots (the store has those).
 #pragma once
 
@@ -131,8 +133,8 @@ class ObjectCache {
 
   // Starts from the state at `base`, whose items are given; changes follow through apply(). Once,
   // at start.
-  Result<void> load(const ListPage& page);
-  // The next changes, in revision order. Stored bytes that do not parse are logged and left out.
+  void load(const ListPage& page);
+  // The next changes, in revision order.
   void apply(const EventBatch& batch);
 
   const Strategy& strategy() const { return strategy_; }
@@ -147,6 +149,15 @@ class ObjectCache {
   ObjectPtr find(std::string_view key) const;                     // null when absent
   using Objects = std::map<std::string, ObjectPtr, std::less<>>;  // by key
   const Objects& objects() const { return objects_; }
+
+  // What is at a key and is no object.
+  struct Unreadable {
+    Revision revision = 0;
+    std::string why;
+  };
+  using Unreadables = std::map<std::string, Unreadable, std::less<>>;  // by key
+  const Unreadables& unreadable() const { return unreadable_; }
+  const Unreadable* find_unreadable(std::string_view key) const;  // null when absent
 
   // Matching objects in key order from the first key >= `from`, at most `limit` (0 = all).
   struct Page {
@@ -167,6 +178,7 @@ class ObjectCache {
  private:
   friend class Watcher;
   void apply_one(const StoreEvent& event);
+  void note_unreadable(const std::string& key, Revision revision, const Error& error);
   void forget_past();
   std::uint64_t ring_end() const { return ring_begin_ + ring_.size(); }
   void remember(std::shared_ptr<const Watcher::Past> past);
@@ -174,6 +186,7 @@ class ObjectCache {
   const Strategy& strategy_;
   io::Executor executor_;
   Objects objects_;
+  Unreadables unreadable_;
   std::deque<std::shared_ptr<const Watcher::Past>> ring_;
   std::uint64_t ring_begin_ = 0;  // place of its first event; places are never used again
   std::size_t ring_bytes_ = 0;

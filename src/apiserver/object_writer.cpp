@@ -5,11 +5,19 @@
 #include "apiserver/field_owners.hpp"
 #include "apiserver/metadata.hpp"
 #include "base/text.hpp"
+#include "kube/protobuf.hpp"
 
 namespace fairlead::apiserver {
 namespace {
 
 constexpr int kTries = 8;  // of a write that keeps losing races
+
+// Not of a configuration that is applied: what it wants empty it owns.
+void drop_empty(const ResourceInfo& info, const WriteRequest& request, Document& document) {
+  if (request.is_apply) return;
+  const std::string api_version = info.api_version();
+  kube::drop_empty_members({.api_version = api_version, .kind = info.kind}, document);
+}
 
 // Types, unknown fields, defaults: what every document passes before anything looks at it.
 ApiResult<std::vector<std::string>> decode(const Strategy& strategy, const WriteRequest& request,
@@ -22,6 +30,7 @@ ApiResult<std::vector<std::string>> decode(const Strategy& strategy, const Write
   FAIRLEAD_CHECK(conform_type_and_metadata(strategy.info(), document));
   auto unknown = strategy.conform(document);
   if (!unknown) return refuse(unknown.error().message);
+  drop_empty(strategy.info(), request, document);
   std::vector<std::string> texts;
   for (const std::string& path : *unknown)
     texts.push_back(fmt::format("unknown field \"{}\"", path));
@@ -128,8 +137,7 @@ ApiResult<void> ObjectWriter::check_namespace(const Resource& resource, std::str
   if (!resource.info().namespaced) return {};
   const Resource& namespaces = registry_.namespaces();
   const std::string key = namespaces.key({}, ns);
-  const ObjectPtr found = namespaces.cache.find(key);
-  if (found == nullptr) return not_found(namespaces.info().qualified_resource(), ns);
+  FAIRLEAD_TRY(found, namespaces.get({}, ns));
   if (found->terminating) {
     StatusError error = forbidden_status(
         resource.info().qualified_resource(), name,
@@ -171,6 +179,11 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
   if (const ObjectPtr existing = resource.cache.find(key)) {
     return already_exists(info.qualified_resource(), name, existing->terminating);
   }
+  if (const auto* unreadable = resource.cache.find_unreadable(key)) {
+    StatusError error = already_exists(info.qualified_resource(), name);
+    error.message += fmt::format(", but cannot be read: {}", unreadable->why);
+    return error;
+  }
   boost::json::array owners = owners_of_write(strategy, request, nullptr, document);
   strategy.prepare_create(request.context, document);
   FAIRLEAD_CHECK(strategy.allocate(request.context, transaction, nullptr, document));
@@ -195,14 +208,14 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
 
 io::Task<ApiResult<Written>> ObjectWriter::update(Resource& resource, WriteRequest request,
                                                   Change change) {
-  const std::string key = resource.key(request.ns, request.name);
   for (int attempt = 0; attempt < kTries; ++attempt) {
-    const ObjectPtr current = resource.cache.find(key);
-    if (current == nullptr) {
+    const ApiResult<ObjectPtr> current = resource.get(request.ns, request.name);
+    if (!current && current.error().code != 404) co_return current.error();
+    if (!current) {
       const bool may_create =
           request.is_apply || (!request.is_patch && resource.strategy.put_may_create());
       if (!request.subresource.empty() || !may_create) {
-        co_return not_found(resource.info().qualified_resource(), request.name);
+        co_return current.error();
       }
       ApiResult<Document> body = change({});
       if (!body) co_return std::move(body).error();
@@ -217,7 +230,7 @@ io::Task<ApiResult<Written>> ObjectWriter::update(Resource& resource, WriteReque
       if (!overtaken) co_return created;
       continue;
     }
-    ApiResult<Plan> plan = plan_update(resource, request, *current, change);
+    ApiResult<Plan> plan = plan_update(resource, request, **current, change);
     if (!plan) co_return std::move(plan).error();
     auto written = co_await commit(*std::move(plan));
     if (!written) co_return std::move(written).error();
@@ -233,6 +246,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_update(Resource& resource,
   const Strategy& strategy = resource.strategy;
   const ResourceInfo& info = strategy.info();
   Document old = current.document();
+  drop_empty(info, request, old);  // as `next` will be
   FAIRLEAD_TRY(next, change(with_revision(old, current.revision)));
   FAIRLEAD_TRY(warnings, decode(strategy, request, next));
   const UpdateTarget target{
@@ -242,6 +256,7 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_update(Resource& resource,
       .is_patch = request.is_patch,
       .needs_resource_version = strategy.put_needs_resource_version() && !request.is_patch};
   FAIRLEAD_CHECK(prepare_metadata_for_update(strategy, target, old, next));
+  if (request.subresource.empty()) strategy.carry_over(old, next);
 
   boost::json::array owners = owners_of_write(strategy, request, &old, next);
   PendingTransaction transaction(registry_, request.context.now);
@@ -303,17 +318,16 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::store_changed(Resource& resource,
 
 io::Task<ApiResult<Written>> ObjectWriter::create_subresource(Resource& resource,
                                                               WriteRequest request, Document body) {
-  const std::string key = resource.key(request.ns, request.name);
   for (int attempt = 0; attempt < kTries; ++attempt) {
-    const ObjectPtr current = resource.cache.find(key);
-    if (current == nullptr) co_return not_found(resource.info().qualified_resource(), request.name);
-    Document old = current->document();
+    const ApiResult<ObjectPtr> current = resource.get(request.ns, request.name);
+    if (!current) co_return current.error();
+    Document old = (*current)->document();
     Document next = old;
     auto done =
         resource.strategy.create_subresource(request.context, request.subresource, body, next);
     if (!done) co_return std::move(done).error();
     PendingTransaction transaction(registry_, request.context.now);
-    ApiResult<Plan> plan = store_changed(resource, request, *current, transaction, std::move(old),
+    ApiResult<Plan> plan = store_changed(resource, request, **current, transaction, std::move(old),
                                          std::move(next), {});
     if (!plan) co_return std::move(plan).error();
     auto written = co_await commit(*std::move(plan));
@@ -330,8 +344,13 @@ io::Task<ApiResult<Written>> ObjectWriter::remove(Resource& resource, WriteReque
   const std::string key = resource.key(request.ns, request.name);
   for (int attempt = 0; attempt < kTries; ++attempt) {
     const ObjectPtr current = resource.cache.find(key);
-    if (current == nullptr) co_return not_found(resource.info().qualified_resource(), request.name);
-    ApiResult<Plan> plan = plan_remove(resource, request, *current, options);
+    const auto* unreadable = resource.cache.find_unreadable(key);
+    if (current == nullptr && unreadable == nullptr)
+      co_return not_found(resource.info().qualified_resource(), request.name);
+    ApiResult<Plan> plan =
+        current != nullptr
+            ? plan_remove(resource, request, *current, options)
+            : plan_remove_unreadable(resource, request, unreadable->revision, options);
     if (!plan) co_return std::move(plan).error();
     auto written = co_await commit(*std::move(plan));
     if (!written) co_return std::move(written).error();

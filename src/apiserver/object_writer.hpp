@@ -29,7 +29,7 @@ struct Written {
   Document object;        // without resourceVersion
   Revision revision = 0;  // 0 in a dry run of a create
   bool created = false;
-  bool removed = false;  // a DELETE that left nothing
+  bool removed = false;  // a DELETE that left nothing; of what could not be read `object` is empty
   std::vector<std::string> warnings;
 };
 
@@ -79,6 +79,8 @@ class ObjectWriter {
                               const CachedObject& current, const Change& change);
   ApiResult<Plan> plan_remove(Resource& resource, const WriteRequest& request,
                               const CachedObject& current, const DeleteOptions& options);
+  ApiResult<Plan> plan_remove_unreadable(Resource& resource, const WriteRequest& request,
+                                         Revision revision, const DeleteOptions& options);
   ApiResult<Plan> store_changed(Resource& resource, const WriteRequest& request,
                                 const CachedObject& current, PendingTransaction& transaction,
                                 Document old, Document next, std::vector<std::string> warnings);

@@ -20,6 +20,8 @@ Error to_error(const StatusError& error, std::string_view what) {
   return make_error(code, "{}: {}", what, error.message);
 }
 
+bool is_unreadable(const StatusError& error) { return error.reason == "StorageReadError"; }
+
 io::Task<Result<void>> create_unless_there(Registry* registry, const Clock* clock,
                                            Resource* resource, std::string ns, Document object) {
   const std::string name(string_at(object, "metadata.name"));
@@ -27,7 +29,7 @@ io::Task<Result<void>> create_unless_there(Registry* registry, const Clock* cloc
   ObjectWriter writer(*registry);
   const auto written =
       co_await writer.create(*resource, own_request(*clock, ns), std::move(object));
-  if (!written && written.error().reason != "AlreadyExists") {
+  if (!written && written.error().reason != "AlreadyExists" && !is_unreadable(written.error())) {
     co_return to_error(written.error(), fmt::format("make {} {}", resource->info().kind, name));
   }
   co_return Result<void>();

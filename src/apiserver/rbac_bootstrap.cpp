@@ -198,7 +198,7 @@ io::Task<Result<void>> ensure(Registry* registry, const Clock* clock, std::strin
   check(resource != nullptr, "RBAC's kinds are among the kinds");
   const std::string name(string_at(standard, "metadata.name"));
   const ObjectPtr existing = resource->cache.find(resource->key({}, name));
-  if (existing == nullptr) {
+  if (existing == nullptr) {  // or it cannot be read, and stays
     co_return co_await create_unless_there(registry, clock, resource, "", std::move(standard));
   }
   const Document current = existing->document();

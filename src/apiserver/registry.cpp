@@ -35,7 +35,7 @@ io::Task<Result<void>> Registry::load_resource(Resource& resource) {
       std::max(store_.compacted_revision(), now > kReplayed ? now - kReplayed : Revision{1});
   const std::string prefix = resource.info().storage_prefix;
   FAIRLEAD_CO_TRY(page, co_await store_.list({.prefix = prefix, .revision = base}));
-  FAIRLEAD_CO_CHECK(resource.cache.load(page));
+  resource.cache.load(page);
   FAIRLEAD_CO_TRY(feed,
                   co_await store_.watch(prefix, base, [this, &resource](const EventBatch& batch) {
                     apply(resource, batch);
@@ -116,23 +116,42 @@ const Resource* Registry::resource_of(std::string_view key) const {
 
 StateReader::State Registry::read(std::string_view key) const {
   if (const Resource* resource = resource_of(key)) {
-    const ObjectPtr object = resource->cache.find(key);
-    return object == nullptr ? State{} : State{.revision = object->revision, .json = object->json};
+    if (const ObjectPtr object = resource->cache.find(key))
+      return {.revision = object->revision, .json = object->json};
+    const auto* unreadable = resource->cache.find_unreadable(key);
+    return unreadable == nullptr ? State{} : State{.revision = unreadable->revision, .json = {}};
   }
   const auto found = ranges_.find(key);
   return found == ranges_.end() ? State{} : found->second;
 }
 
+ApiResult<ObjectPtr> Resource::get(std::string_view ns, std::string_view name) const {
+  const std::string at = key(ns, name);
+  if (ObjectPtr object = cache.find(at)) return object;
+  const auto* unreadable = cache.find_unreadable(at);
+  if (unreadable == nullptr) return not_found(info().qualified_resource(), name);
+  return storage_read_error(info().qualified_resource(), name, unreadable->why);
+}
+
 void Registry::for_each_key(std::string_view prefix,
                             const std::function<bool(std::string_view)>& each) const {
-  const auto walk = [prefix, &each](const auto& map) {
-    for (auto it = map.lower_bound(prefix); it != map.end() && it->first.starts_with(prefix);
-         ++it) {
-      if (!each(it->first)) return;
-    }
+  std::vector<std::string_view> keys;
+  const auto collect = [prefix, &keys](const auto& map) {
+    for (auto it = map.lower_bound(prefix); it != map.end() && it->first.starts_with(prefix); ++it)
+      keys.push_back(it->first);
   };
-  if (const Resource* resource = resource_of(prefix)) return walk(resource->cache.objects());
-  walk(ranges_);
+  if (const Resource* resource = resource_of(prefix)) {
+    collect(resource->cache.objects());
+    if (!resource->cache.unreadable().empty()) {
+      collect(resource->cache.unreadable());
+      std::ranges::sort(keys);
+    }
+  } else {
+    collect(ranges_);
+  }
+  for (const std::string_view key : keys) {
+    if (!each(key)) return;
+  }
 }
 
 }  // namespace fairlead::apiserver

@@ -28,6 +28,8 @@ struct Resource {
   std::string key(std::string_view ns, std::string_view name) const {
     return info().storage_key(ns, name);
   }
+  // The object; 404, or 500 when what is stored there cannot be read.
+  ApiResult<ObjectPtr> get(std::string_view ns, std::string_view name) const;
 
   const Strategy& strategy;
   ObjectCache cache;

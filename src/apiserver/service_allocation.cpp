@@ -164,6 +164,30 @@ void ServiceAllocator::release(Transaction& transaction, const Document& service
   for (const std::int64_t port : held_node_ports(service)) transaction.remove(node_port_key(port));
 }
 
+std::vector<std::string> ServiceAllocator::reservations(Transaction& state, std::string_view ns,
+                                                        std::string_view name) const {
+  std::vector<std::string> keys, out;
+  for (const std::string_view prefix :
+       {std::string_view(ip_addresses_.storage_prefix), kNodePortPrefix}) {
+    state.for_each_key(prefix, [&keys](std::string_view key) {
+      keys.emplace_back(key);
+      return true;
+    });
+  }
+  const std::string owner = fmt::format("{}/{}", ns, name);
+  for (const std::string& key : keys) {
+    const auto held = state.get(key);
+    if (!held) continue;
+    const Document* parent = object_at(*held, "spec.parentRef");
+    const bool is_ours = parent == nullptr ? string_at(*held, "service") == owner
+                                           : string_at(*parent, "resource") == services_.resource &&
+                                                 string_at(*parent, "namespace") == ns &&
+                                                 string_at(*parent, "name") == name;
+    if (is_ours) out.push_back(key);
+  }
+  return out;
+}
+
 ApiResult<void> ServiceAllocator::allocate_cluster_ips(const RequestContext& context,
                                                        Transaction& transaction,
                                                        const Document* old,

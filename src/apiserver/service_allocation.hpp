@@ -54,6 +54,9 @@ class ServiceAllocator {
   ApiResult<void> allocate(const RequestContext& context, Transaction& transaction,
                            const Document* old, Document& service) const;
   void release(Transaction& transaction, const Document& service) const;
+  // Keys of everything that says it is that Service's.
+  std::vector<std::string> reservations(Transaction& state, std::string_view ns,
+                                        std::string_view name) const;
 
  private:
   struct Ports;

@@ -243,10 +243,15 @@ bool ServiceCidrKeeper::in_use(const CachedObject& service_cidr) const {
     others.insert(others.end(), ranges.begin(), ranges.end());
   }
   const auto own = ranges_of(service_cidr.document());
-  return std::ranges::any_of(addresses_.cache.objects(), [&](const auto& entry) {
-    const auto address = IpAddress::parse(entry.second->name);
-    return address && is_in(own, *address) && !is_in(others, *address);
+  // By their keys: one that cannot be read is in use, too.
+  const std::string& prefix = addresses_.info().storage_prefix;
+  bool out = false;
+  registry_.for_each_key(prefix, [&](std::string_view key) {
+    const auto address = IpAddress::parse(key.substr(prefix.size()));
+    out = address && is_in(own, *address) && !is_in(others, *address);
+    return !out;
   });
+  return out;
 }
 
 io::Task<bool> ServiceCidrKeeper::let_go(ObjectPtr service_cidr) {

@@ -120,21 +120,36 @@ void write_networking(const ServiceNetworking& networking, Document& service) {
   set_or_erase(spec, "ipFamilyPolicy", networking.ip_family_policy);
 }
 
+namespace {
+
+void restore_cluster_ips(ServiceNetworking& wanted, const ServiceNetworking& old) {
+  const bool carry = !wanted.is_external_name() && !old.is_external_name();
+  const bool others_left = wanted.cluster_ips.empty() || wanted.cluster_ips == old.cluster_ips;
+  if (carry && wanted.cluster_ip.empty() && others_left) {
+    wanted.cluster_ip = old.cluster_ip;
+    wanted.cluster_ips = old.cluster_ips;
+  } else if (wanted.cluster_ips.empty() && wanted.cluster_ip == old.cluster_ip) {
+    wanted.cluster_ips = old.cluster_ips;
+  }
+}
+
+}  // namespace
+
+void carry_cluster_ips(const Document& old, Document& service) {
+  const ServiceNetworking asked = read_networking(service);
+  ServiceNetworking wanted = asked;
+  restore_cluster_ips(wanted, read_networking(old));
+  if (wanted != asked) write_networking(wanted, service);
+}
+
 void link_cluster_ips(ServiceNetworking& wanted, const ServiceNetworking* old) {
   if (old == nullptr) {
     if (!wanted.cluster_ip.empty() && wanted.cluster_ips.empty())
       wanted.cluster_ips = {wanted.cluster_ip};
     return;
   }
-  const bool carry = !wanted.is_external_name() && !old->is_external_name();
-  if (carry && wanted.cluster_ip.empty() && wanted.cluster_ips.empty()) {
-    wanted.cluster_ip = old->cluster_ip;
-    wanted.cluster_ips = old->cluster_ips;
-  } else if (carry && wanted.cluster_ip.empty() && wanted.cluster_ips == old->cluster_ips) {
-    wanted.cluster_ip = old->cluster_ip;
-  } else if (wanted.cluster_ips.empty() && wanted.cluster_ip == old->cluster_ip) {
-    wanted.cluster_ips = old->cluster_ips;
-  } else if (wanted.cluster_ip != old->cluster_ip && wanted.cluster_ips == old->cluster_ips) {
+  restore_cluster_ips(wanted, *old);
+  if (wanted.cluster_ip != old->cluster_ip && wanted.cluster_ips == old->cluster_ips) {
     wanted.cluster_ips.clear();
     if (!wanted.cluster_ip.empty()) wanted.cluster_ips.push_back(wanted.cluster_ip);
   }

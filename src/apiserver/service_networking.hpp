@@ -31,7 +31,10 @@ bool is_externally_accessible(const Document& service);
 ServiceNetworking read_networking(const Document& service);
 void write_networking(const ServiceNetworking& networking, Document& service);
 
-// clusterIP <-> clusterIPs, and what an update leaves out is what it was (4.3).
+// What an update leaves out of clusterIP and clusterIPs is what it was (4.3, 4.7).
+void carry_cluster_ips(const Document& old, Document& service);
+
+// clusterIP <-> clusterIPs (4.3), what was left out included.
 void link_cluster_ips(ServiceNetworking& wanted, const ServiceNetworking* old);
 
 // Fills in policy and families; an error is what the user is told. `configured` are the cluster's

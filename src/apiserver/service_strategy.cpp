@@ -85,6 +85,9 @@ class ServiceStrategy final : public KindStrategy {
   void prepare_create(const RequestContext&, Document& document) const override {
     document["status"] = Document{{"loadBalancer", Document{}}};
   }
+  void carry_over(const Document& old, Document& document) const override {
+    carry_cluster_ips(old, document);
+  }
   void prepare_update(const RequestContext& context, const Document& old,
                       Document& document) const override {
     KindStrategy::prepare_update(context, old, document);
@@ -96,6 +99,10 @@ class ServiceStrategy final : public KindStrategy {
   }
   void release(Transaction& transaction, const Document& document) const override {
     allocator_.release(transaction, document);
+  }
+  std::vector<std::string> reservations(Transaction& state, std::string_view ns,
+                                        std::string_view name) const override {
+    return allocator_.reservations(state, ns, name);
   }
   FieldErrors validate_create(const RequestContext&, const Document& document) const override {
     return validate_service(document);

@@ -262,6 +262,14 @@ StatusError internal_error(std::string_view why) {
   return out;
 }
 
+StatusError storage_read_error(Qualified resource, std::string_view name, std::string_view why) {
+  StatusError out = about(500, "StorageReadError", resource, name,
+                          fmt::format("Internal error occurred: {} \"{}\" cannot be read: {}",
+                                      qualified(resource), name, why));
+  out.causes.push_back({.reason = {}, .message = std::string(why), .field = {}});
+  return out;
+}
+
 StatusError unavailable(std::string_view why) {
   return plain(503, "ServiceUnavailable",
                fmt::format("the server is currently unable to handle the request: {}", why));

@@ -143,8 +143,10 @@ StatusError invalid_status(Qualified kind, std::string_view name,
                            const FieldErrors& errors);  // 422; not empty
 StatusError unprocessable(
     std::string message);  // 422 "the server rejected our request due to an error…"
-StatusError too_many_requests(std::string message, int retry_after_seconds);         // 429
-StatusError internal_error(std::string_view why);                                    // 500
+StatusError too_many_requests(std::string message, int retry_after_seconds);  // 429
+StatusError internal_error(std::string_view why);                             // 500
+// 500 of an object whose stored bytes are none.
+StatusError storage_read_error(Qualified resource, std::string_view name, std::string_view why);
 StatusError unavailable(std::string_view why);                                       // 503
 StatusError timeout_status(std::string message, int retry_after_seconds = 0);        // 504
 StatusError too_large_resource_version(std::uint64_t asked, std::uint64_t current);  // 504

@@ -37,7 +37,14 @@ ApiResult<void> Strategy::allocate(const RequestContext& /*context*/, Transactio
   return {};
 }
 
+void Strategy::carry_over(const Document& /*old*/, Document& /*document*/) const {}
+
 void Strategy::release(Transaction& /*transaction*/, const Document& /*document*/) const {}
+
+std::vector<std::string> Strategy::reservations(Transaction& /*state*/, std::string_view /*ns*/,
+                                                std::string_view /*name*/) const {
+  return {};
+}
 
 std::vector<std::string> Strategy::warnings(const Document& /*document*/) const { return {}; }
 

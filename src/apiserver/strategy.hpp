@@ -10,8 +10,8 @@
 //           -> [generic metadata rules] validate_create -> warnings -> commit
 //   update  (PUT, and PATCH on its result) conform -> apply_defaults -> [generic: metadata carried
 //   over, RV compared]
-//           -> prepare_update -> allocate -> [generic metadata rules] validate_update -> [no
-//           change: nothing is written]
+//           -> carry_over -> prepare_update -> allocate -> [generic metadata rules] validate_update
+//           -> [no change: nothing is written]
 //           -> [generation] -> warnings -> commit
 //   status  conform -> apply_defaults -> prepare_subresource_update -> validate_subresource_update
 //   -> commit delete  deletion_rule -> (mark_deleting, commit) or (release, commit)
@@ -85,7 +85,7 @@ class Transaction {
   virtual ~Transaction() = default;
 
   virtual bool exists(std::string_view key) = 0;
-  virtual std::optional<Document> get(std::string_view key) = 0;
+  virtual std::optional<Document> get(std::string_view key) = 0;  // also absent: unreadable
   // Keys that start with prefix, in order, until `each` returns false. Does not guard against keys
   // appearing meanwhile: guard by reading or creating the very key that must be unique.
   virtual void for_each_key(std::string_view prefix,
@@ -156,6 +156,9 @@ class Strategy {
   virtual void apply_defaults(Document& document) const = 0;
   // Wipes what clients may not set on create (status). metadata is complete.
   virtual void prepare_create(const RequestContext& context, Document& document) const = 0;
+  // Puts back what may be left out of an update without being given up: it is not the writer's and
+  // nobody loses it. metadata is complete. Default: nothing.
+  virtual void carry_over(const Document& old, Document& document) const;
   // Carries over or wipes (status := old status). metadata is complete.
   virtual void prepare_update(const RequestContext& context, const Document& old,
                               Document& document) const = 0;
@@ -167,6 +170,10 @@ class Strategy {
   // Gives back everything `allocate` reserved for this object; called in the transaction that
   // removes it.
   virtual void release(Transaction& transaction, const Document& document) const;
+  // Keys of all that `allocate` has reserved for the object of that name, found without the object,
+  // which cannot be read. Reads `state` alone. Default: none.
+  virtual std::vector<std::string> reservations(Transaction& state, std::string_view ns,
+                                                std::string_view name) const;
   // Rules of the kind only; the generic path checks metadata.
   virtual FieldErrors validate_create(const RequestContext& context,
                                       const Document& document) const = 0;

@@ -31,10 +31,10 @@ bool PendingTransaction::exists(std::string_view key) {
 std::optional<Document> PendingTransaction::get(std::string_view key) {
   if (const Write* mine = find_write(key)) return mine->value;
   const StateReader::State state = read_guarded(key);
-  if (state.revision == 0) return std::nullopt;
+  if (state.revision == 0 || state.json == nullptr) return std::nullopt;
   boost::json::error_code failed;
   boost::json::value value = boost::json::parse(*state.json, failed);
-  check(!failed && value.is_object(), "cached state is a JSON object");
+  if (failed || !value.is_object()) return std::nullopt;  // a raw document may be anything
   if (auto* metadata = value.get_object().if_contains("metadata");
       metadata != nullptr && metadata->is_object()) {
     metadata->get_object().erase("resourceVersion");

@@ -18,7 +18,7 @@ class StateReader {
  public:
   struct State {
     Revision revision = 0;  // 0 = does not exist
-    SharedBytes json;       // may contain metadata.resourceVersion
+    SharedBytes json;       // may contain metadata.resourceVersion; null = it cannot be read
   };
   virtual ~StateReader() = default;
   virtual State read(std::string_view key) const = 0;

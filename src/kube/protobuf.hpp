@@ -32,6 +32,10 @@ bool has_protobuf(const KindName& kind);
 Result<boost::json::object> protobuf_to_object(std::string_view body,
                                                const KindName& expected = {});
 
+// Leaves out of an object in JSON what Go would not write of it either: members that are empty and
+// no pointers. Who sends `"clusterIP": ""` sends nothing. Of kinds that are not known nothing.
+void drop_empty_members(const KindName& kind, boost::json::object& object);
+
 // ---- writing, only of kinds that has_protobuf()
 
 // The first member that is not what its field says: "spec.volumes[0].emptyDir: expected an object";

@@ -276,7 +276,7 @@ TEST_F(FieldOwnersTest, AnObjectWithoutOwnersGetsThemByTheFirstApply) {
 }
 
 TEST_F(FieldOwnersTest, ManyUpdatersBecomeTenAndTheOldestOne) {
-  ASSERT_TRUE(create_by("configmaps", config_map(""), {.manager = "first"}));
+  ASSERT_TRUE(create_by("configmaps", config_map(R"("k":"1")"), {.manager = "first"}));
   for (int i = 0; i < 14; ++i) {
     clock_.advance(std::chrono::seconds(1));
     ASSERT_TRUE(patch_by("configmaps", "c", fmt::format(R"({{"data":{{"k{:02}":"1"}}}})", i),
@@ -379,7 +379,7 @@ TEST_F(FieldOwnersTest, ApplyIsIdempotentAndRemovesExactlyWhatWasOwned) {
     for (const auto& [key, value] : expected) texts.push_back(fmt::format("{}={}", key, value));
     EXPECT_EQ(data(applied->object), fmt::format("{}", fmt::join(texts, " "))) << config;
     const auto again = apply("configmaps", config, {.manager = manager});
-    ASSERT_TRUE(again);
+    ASSERT_TRUE(again) << again.error().message;
     EXPECT_EQ(again->revision, applied->revision);
     EXPECT_EQ(again->object, applied->object);
   }

@@ -21,8 +21,7 @@ constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
 class ObjectCacheTest : public testing::Test {
  protected:
   ObjectCacheTest() : cache_(strategy_, loop_.get_executor()) {
-    check(cache_.load({.items = {}, .more = false, .revision = 10}).has_value(),
-          "an empty page loads");
+    cache_.load({.items = {}, .more = false, .revision = 10});
   }
 
   static std::string key(std::string_view ns, std::string_view name) {

@@ -167,7 +167,7 @@ TEST_F(ServiceAllocation, AnAddressIsAnObjectThatNamesItsService) {
     "metadata": {"name": "10.96.1.1", "labels": {
       "ipaddress.kubernetes.io/ip-family": "IPv4",
       "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}},
-    "spec": {"parentRef": {"group": "", "resource": "services", "namespace": "default",
+    "spec": {"parentRef": {"resource": "services", "namespace": "default",
                            "name": "web"}}})"));
 }
 
