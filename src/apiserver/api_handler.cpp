@@ -15,8 +15,6 @@
 namespace fairlead::apiserver {
 namespace {
 
-constexpr std::size_t kMostReading = 400;
-constexpr std::size_t kMostWriting = 200;
 constexpr std::size_t kSmallestCompressed = 128UL * 1024;  // kube-apiserver's
 
 // What clients take us for: they choose their API versions and warnings by it.
@@ -67,18 +65,6 @@ Representation::Format plain_format(const io::HttpRequest& request) {
   return status_format(io::find_header(request.headers, "Accept").value_or(""));
 }
 
-// Counts a request while it is in progress.
-class InProgress {
- public:
-  explicit InProgress(std::size_t& count) : count_(count) { ++count_; }
-  ~InProgress() { --count_; }
-  InProgress(const InProgress&) = delete;
-  InProgress& operator=(const InProgress&) = delete;
-
- private:
-  std::size_t& count_;
-};
-
 bool offers(const std::vector<std::string>& verbs, Verb verb) {
   return std::ranges::find(verbs, to_string(verb)) != verbs.end();
 }
@@ -98,14 +84,15 @@ ApiResult<void> check_verb(const ResourceInfo& info, const ApiPath& path, Verb v
 
 ApiHandler::ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
                        const ServiceAccountTokens& tokens, const Authorizer& authorizer,
-                       Audit* audit)
+                       const Rules& rules, Audit* audit)
     : registry_(registry),
       audit_(audit),
       authenticator_(authenticator),
       authorizer_(authorizer),
-      guard_(authorizer),
+      admission_(authorizer, rules.admission),
+      limits_(rules.limits, clock),
       metrics_(registry),
-      resources_(registry, clock, guard_),
+      resources_(registry, clock, admission_),
       reviews_(tokens, authenticator, authorizer),
       discovery_(registry.strategies()),
       version_(version_document()),
@@ -156,6 +143,7 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
 
   io::HttpResponse response =
       answered ? **std::move(answered) : error_response(answered.error(), plain_format(request));
+  audited.answers(response);
   const bool json = io::find_header(response.headers, "Content-Type") == "application/json";
   if (json && url &&
       wants_pretty(*url, io::find_header(request.headers, "User-Agent").value_or(""))) {
@@ -176,7 +164,6 @@ io::Task<void> ApiHandler::handle(io::HttpExchange* exchange, bool trusted) {
          {"auditID", audited.id()}});
   }
   // Who has the answer may count on its being written down.
-  audited.answers(response.status);
   audited.complete();
   static_cast<void>(
       co_await exchange->respond(std::move(response)));  // a peer that is gone needs no answer
@@ -196,8 +183,7 @@ io::Task<void> ApiHandler::compress(const io::HttpRequest* request, io::HttpResp
 
 io::HttpResponse ApiHandler::answer_metrics() {
   io::HttpResponse out =
-      text_response(200, metrics_.text({.reading = reading_,
-                                        .writing = writing_,
+      text_response(200, metrics_.text({.limits = &limits_,
                                         .audit_lost = audit_ == nullptr ? 0 : audit_->lost(),
                                         .repair = repair_}));
   out.headers.front().value = "text/plain; version=0.0.4; charset=utf-8";
@@ -216,8 +202,13 @@ io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool
   audited->asks(asked, of_resource ? path->version : "");
   if (request.body.size() > kMaxBodyBytes) co_return too_large(kMaxBodyBytes);
   auto user = authenticator_.authenticate(request, exchange->peer(), trusted);
-  if (!user) co_return std::move(user).error();
+  const IpAddress from = exchange->peer().address.address;
+  if (!user) {
+    FAIRLEAD_CO_CHECK(limits_.admit_stranger(from));
+    co_return std::move(user).error();
+  }
   audited->asked_by(*user);
+  FAIRLEAD_CO_CHECK(limits_.admit(*user, from));
   auto other = impersonated(*user, request.headers, authorizer_);
   if (!other) co_return std::move(other).error();
   if (*other) {
@@ -360,20 +351,20 @@ io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* excha
                                                          ApiPath path, AuditedRequest* audited) {
   auto call = route(exchange->request(), *url, std::move(path));
   if (!call) co_return std::move(call).error();
-  auto allowed = authorize(*user, attributes_of(exchange->request(), *url, call->path), *audited);
-  if (!allowed) co_return std::move(allowed).error();
+  const Attributes asked = attributes_of(exchange->request(), *url, call->path);
+  FAIRLEAD_CO_CHECK(authorize(*user, asked, *audited));
+  FAIRLEAD_CO_CHECK(limits_.admit_event(*user, asked));
   call->user = user;
   call->audited = audited;
   if (call->verb == Verb::Watch) {
+    const auto counted = limits_.begin_watch(*user);
+    if (!counted) co_return counted.error();
     auto watched = co_await resources_.watch(*std::move(call), exchange);
     if (!watched) co_return std::move(watched).error();
     co_return std::optional<io::HttpResponse>();
   }
-  const bool reads = is_reading(exchange->request().method);
-  if (reads ? reading_ >= kMostReading : writing_ >= kMostWriting) {
-    co_return too_many_requests("Too many requests, please try again later.", 1);
-  }
-  const InProgress counted(reads ? reading_ : writing_);
+  const auto counted = limits_.begin(is_reading(exchange->request().method));
+  if (!counted) co_return counted.error();
   if (Reviews::wants_token(*call)) {
     const auto issued = reviews_.issue_token(*call);
     if (!issued) co_return issued.error();

@@ -7,13 +7,14 @@
 #include <optional>
 #include <string>
 
+#include "apiserver/admission.hpp"
 #include "apiserver/api_metrics.hpp"
 #include "apiserver/audit.hpp"
 #include "apiserver/auth.hpp"
 #include "apiserver/authorizer.hpp"
 #include "apiserver/discovery.hpp"
 #include "apiserver/kinds.hpp"
-#include "apiserver/rbac_guard.hpp"
+#include "apiserver/request_limits.hpp"
 #include "apiserver/resource_handler.hpp"
 #include "apiserver/reviews.hpp"
 #include "apiserver/service_repair.hpp"
@@ -24,9 +25,13 @@ namespace fairlead::apiserver {
 
 class ApiHandler {
  public:
+  struct Rules {
+    RequestLimitsConfig limits;
+    AdmissionPlugins admission;
+  };
   // All must outlive the handler; without `audit` nothing is written down.
   ApiHandler(Registry& registry, const Clock& clock, const Authenticator& authenticator,
-             const ServiceAccountTokens& tokens, const Authorizer& authorizer,
+             const ServiceAccountTokens& tokens, const Authorizer& authorizer, const Rules& rules,
              Audit* audit = nullptr);
 
   // What the metrics say of reservations; must outlive the handler.
@@ -63,7 +68,8 @@ class ApiHandler {
   Audit* audit_;
   const Authenticator& authenticator_;
   const Authorizer& authorizer_;
-  const RbacGuard guard_;
+  const Admission admission_;
+  RequestLimits limits_;
   ApiMetrics metrics_;
   ResourceHandler resources_;
   Reviews reviews_;
@@ -74,7 +80,6 @@ class ApiHandler {
   StaticDocument openid_configuration_, key_set_;
   std::map<std::string, StaticDocument, std::less<>> openapi_;  // by "api/v1"
   io::Worker compressor_;
-  std::size_t reading_ = 0, writing_ = 0;  // requests in progress, watches not counted
 };
 
 }  // namespace fairlead::apiserver

@@ -20,6 +20,10 @@ constexpr Metric kSeconds{"apiserver_request_duration_seconds",
                           "Time from a request's arrival to its answer; watches are left out"};
 constexpr Metric kInProgress{"apiserver_current_inflight_requests",
                              "Requests in progress; watches are not among them"};
+constexpr Metric kRejected{"apiserver_flowcontrol_rejected_requests_total",
+                           "Requests that were answered 429, by what there was too much of"};
+constexpr Metric kUnreadable{"apiserver_storage_unreadable_objects",
+                             "Stored values that are no object of their resource"};
 constexpr Metric kWatches{"apiserver_longrunning_requests", "Watches that are open"};
 constexpr Metric kWatchEvents{"apiserver_watch_events_total",
                               "Events sent to watches, what they began with not counted"};
@@ -153,6 +157,8 @@ void ApiMetrics::report_resource(const Resource& resource) {
       .set(objects);
   const std::string dotted = info.group.empty() ? info.resource : info.resource + "." + info.group;
   metrics_.gauge(kStored.name, kStored.help, {{"resource", dotted}}).set(objects);
+  metrics_.gauge(kUnreadable.name, kUnreadable.help, {{"resource", dotted}})
+      .set(static_cast<double>(resource.cache.unreadable().size()));
 }
 
 // Every series is there from the start: who alerts on them needs their zeros.
@@ -177,8 +183,13 @@ std::string ApiMetrics::text(const Now& now) {
     metrics_.gauge(kInProgress.name, kInProgress.help, {{"request_kind", kind}})
         .set(static_cast<double>(count));
   };
-  in_progress("readOnly", now.reading);
-  in_progress("mutating", now.writing);
+  in_progress("readOnly", now.limits->reading());
+  in_progress("mutating", now.limits->writing());
+  for (const RequestLimits::Reason reason : RequestLimits::kReasons) {
+    raise(metrics_.counter(kRejected.name, kRejected.help,
+                           {{"reason", std::string(to_string(reason))}}),
+          static_cast<double>(now.limits->refused(reason)));
+  }
   raise(metrics_.counter(kAuditLost.name, kAuditLost.help, {{"plugin", "log"}}),
         static_cast<double>(now.audit_lost));
   for (const auto& resource : registry_.resources()) report_resource(*resource);

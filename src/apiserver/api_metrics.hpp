@@ -15,6 +15,7 @@
 
 #include "apiserver/audit.hpp"
 #include "apiserver/registry.hpp"
+#include "apiserver/request_limits.hpp"
 #include "apiserver/service_repair.hpp"
 #include "base/metrics.hpp"
 #include "io/http.hpp"
@@ -34,8 +35,8 @@ class ApiMetrics {
 
   // Of the moment, from who knows them.
   struct Now {
-    std::size_t reading = 0, writing = 0;  // requests in progress, watches not counted
-    std::uint64_t audit_lost = 0;          // lines
+    const RequestLimits* limits = nullptr;
+    std::uint64_t audit_lost = 0;  // lines
     const ServiceRepair* repair = nullptr;
   };
   std::string text(const Now& now);

@@ -1,5 +1,7 @@
 // Who did what when: one event of audit.k8s.io/v1 a line, for each stage of a request that the
-// policy wants written. Nothing of a body, of a header but User-Agent, or of a credential is in it.
+// policy wants written. Nothing of a header but User-Agent or of a credential is in it. Bodies are,
+// where the policy asks for them, of requests that were let in; those of Secrets, of TokenRequests
+// and TokenReviews and of watches never are.
 //
 // An AuditedRequest lives in the exchange's coroutine and learns what is known when it is known;
 // at the latest its end writes ResponseComplete, so that no request is without. Loop thread only.
@@ -20,20 +22,23 @@ namespace fairlead::apiserver {
 
 class Audit {
  public:
-  // The clock must outlive it.
-  Audit(AuditPolicy policy, AuditLog log, const Clock& clock)
-      : policy_(std::move(policy)), log_(std::move(log)), clock_(clock) {}
+  // An event whose bodies make it longer than `longest` bytes is written without the answer's, and
+  // if need be without the request's. The clock must outlive it.
+  Audit(AuditPolicy policy, AuditLog log, std::size_t longest, const Clock& clock)
+      : policy_(std::move(policy)), log_(std::move(log)), longest_(longest), clock_(clock) {}
 
-  AuditStages stages(const User& user, const Attributes& asked) const {
-    return policy_.stages(user, asked);
+  AuditDecision decide(const User& user, const Attributes& asked) const {
+    return policy_.decide(user, asked);
   }
-  void write(const Document& event);
+  void write(Document event);
+  std::size_t longest() const { return longest_; }
   WallTime now() const { return clock_.wall(); }
   std::uint64_t lost() const { return log_.lost(); }
 
  private:
   AuditPolicy policy_;
   AuditLog log_;
+  std::size_t longest_;
   const Clock& clock_;
 };
 
@@ -55,14 +60,20 @@ class AuditedRequest {
   void acts_as(const User& user);
   // `reason` is in words; nullopt = refused.
   void decided(std::optional<std::string> reason);
-  bool wants_reason() const { return stages_.complete; }
-  void made(std::string_view name);  // of an object that was created
-  void started(unsigned code);       // writes ResponseStarted
-  void answers(unsigned code) { code_ = code; }
+  bool wants_reason() const { return decision_.stages.complete; }
+  bool wants_answer() const;
+  void made(std::string_view name);                // of an object that was created
+  void started(unsigned code);                     // writes ResponseStarted
+  void answers(const io::HttpResponse& response);  // as it is before it is compressed
+  // What an answer in protobuf says that answers() cannot read: a list.
+  void shows(boost::json::value object) { answer_ = std::move(object); }
   void fails(const StatusError& error);
   void complete();  // writes ResponseComplete, once
 
  private:
+  AuditLevel level() const;
+  bool is_too_long(std::string_view body) const;
+  void add_bodies(Document& event) const;
   Document event(std::string_view stage) const;
 
   Audit* audit_;
@@ -72,11 +83,13 @@ class AuditedRequest {
   Attributes asked_;
   std::string version_;
   std::optional<User> user_, acting_;
-  AuditStages stages_;
+  AuditDecision decision_;
   std::optional<bool> allowed_;
   std::string reason_;
   unsigned code_ = 0;  // 0: there was no answer
   std::optional<StatusError> error_;
+  std::optional<boost::json::value> answer_;
+  bool answer_too_long_ = false;
   bool completed_ = false;
 };
 

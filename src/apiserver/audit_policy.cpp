@@ -28,6 +28,14 @@ Error wrong(fmt::format_string<Args...> format, Args&&... args) {
   return make_error(ErrorCode::Invalid, format, std::forward<Args>(args)...);
 }
 
+std::optional<AuditLevel> level_of(std::string_view text) {
+  for (const AuditLevel level :
+       {AuditLevel::None, AuditLevel::Metadata, AuditLevel::Request, AuditLevel::RequestResponse}) {
+    if (text == to_string(level)) return level;
+  }
+  return std::nullopt;
+}
+
 Result<AuditStages> without(AuditStages stages, const Texts& omitted, std::string_view path) {
   for (const std::string& stage : omitted) {
     if (stage == "RequestReceived") {
@@ -87,6 +95,20 @@ bool resource_matches(std::string_view pattern, const Attributes& asked) {
 
 }  // namespace
 
+std::string_view to_string(AuditLevel level) {
+  switch (level) {
+    case AuditLevel::None:
+      return "None";
+    case AuditLevel::Metadata:
+      return "Metadata";
+    case AuditLevel::Request:
+      return "Request";
+    case AuditLevel::RequestResponse:
+      return "RequestResponse";
+  }
+  return "None";
+}
+
 bool AuditPolicy::Resources::matches(const Attributes& asked) const {
   if (group != asked.group) return false;
   if (resources.empty()) return true;
@@ -112,10 +134,9 @@ bool AuditPolicy::Rule::matches(const User& user, const Attributes& asked) const
   return paths.empty() || (!of_resource && path_matches(paths, asked.path));
 }
 
-Result<AuditPolicy::Rule> AuditPolicy::parse_rule(const Document& rule, const AuditStages& left,
-                                                  std::string_view path,
-                                                  std::vector<std::string>& warnings) {
-  Rule out{.stages = {},
+Result<AuditPolicy::Rule> AuditPolicy::parse_rule(const Document& rule, const AuditDecision& usual,
+                                                  std::string_view path) {
+  Rule out{.decision = {},
            .users = texts_at(rule, "users"),
            .groups = texts_at(rule, "userGroups"),
            .verbs = texts_at(rule, "verbs"),
@@ -131,40 +152,43 @@ Result<AuditPolicy::Rule> AuditPolicy::parse_rule(const Document& rule, const Au
   }
   if (!out.paths.empty() && (!out.resources.empty() || !out.namespaces.empty()))
     return wrong("{}: a rule is about resources or about nonResourceURLs, not both", path);
-  const std::string_view level = string_at(rule, "level");
-  if (level == "Request" || level == "RequestResponse") {
-    warnings.push_back(
-        fmt::format("{}.level: {} counts as Metadata: bodies are not recorded", path, level));
-  } else if (level != "None" && level != "Metadata") {
+  const std::string_view text = string_at(rule, "level");
+  const auto level = level_of(text);
+  if (!level) {
     return wrong("{}.level: \"{}\" is none of None, Metadata, Request, RequestResponse", path,
-                 level);
+                 text);
   }
-  if (level == "None") return out;
-  FAIRLEAD_TRY(stages,
-               without(left, texts_at(rule, "omitStages"), fmt::format("{}.omitStages", path)));
-  out.stages = stages;
+  if (*level == AuditLevel::None) return out;
+  FAIRLEAD_TRY(stages, without(usual.stages, texts_at(rule, "omitStages"),
+                               fmt::format("{}.omitStages", path)));
+  out.decision = {.level = *level,
+                  .stages = stages,
+                  .omit_managed_fields =
+                      bool_at(rule, "omitManagedFields").value_or(usual.omit_managed_fields)};
   return out;
 }
 
-Result<AuditPolicy::Parsed> AuditPolicy::parse(std::string_view text) {
+Result<AuditPolicy> AuditPolicy::parse(std::string_view text) {
   FAIRLEAD_TRY(document, policy_document(text));
   FAIRLEAD_TRY(left, without({.received = true, .started = true, .complete = true},
                              texts_at(document, "omitStages"), "omitStages"));
-  Parsed out;
-  out.policy.rules_.clear();
+  const AuditDecision usual{
+      .stages = left,
+      .omit_managed_fields = bool_at(document, "omitManagedFields").value_or(false)};
+  AuditPolicy out;
+  out.rules_.clear();
   for (const Document* rule : objects_at(document, "rules")) {
-    const std::string path = indexed("rules", out.policy.rules_.size());
-    FAIRLEAD_TRY(parsed, parse_rule(*rule, left, path, out.warnings));
-    out.policy.rules_.push_back(std::move(parsed));
+    FAIRLEAD_TRY(parsed, parse_rule(*rule, usual, indexed("rules", out.rules_.size())));
+    out.rules_.push_back(std::move(parsed));
   }
-  if (out.policy.rules_.empty()) return wrong("rules: there is none");
+  if (out.rules_.empty()) return wrong("rules: there is none");
   return out;
 }
 
-AuditStages AuditPolicy::stages(const User& user, const Attributes& asked) const {
+AuditDecision AuditPolicy::decide(const User& user, const Attributes& asked) const {
   const auto rule = std::ranges::find_if(
       rules_, [&](const Rule& candidate) { return candidate.matches(user, asked); });
-  return rule == rules_.end() ? AuditStages() : rule->stages;
+  return rule == rules_.end() ? AuditDecision() : rule->decision;
 }
 
 }  // namespace fairlead::apiserver

@@ -1,8 +1,8 @@
-// Which requests are written to the audit log, and when: kube-apiserver's audit Policy
+// Which requests are written to the audit log, when and with what: kube-apiserver's audit Policy
 // (audit.k8s.io/v1). A value; deciding is pure.
 //
 // Rules are tried in order, the first that matches decides; a request that none matches is not
-// written. Bodies are never recorded: levels Request and RequestResponse count as Metadata.
+// written. What is secret whatever a policy says is the audit log's own to know.
 #pragma once
 
 #include <string>
@@ -15,6 +15,8 @@
 
 namespace fairlead::apiserver {
 
+inline constexpr std::size_t kLongestAuditEvent = 100 * 1024;  // bytes, unless told otherwise
+
 // Each is an event of its own.
 struct AuditStages {
   bool received = false;  // RequestReceived: before anything was done
@@ -23,16 +25,26 @@ struct AuditStages {
   bool operator==(const AuditStages&) const = default;
 };
 
+enum class AuditLevel { None, Metadata, Request, RequestResponse };  // each says more
+std::string_view to_string(AuditLevel level);
+
+// What is to be written of one request.
+struct AuditDecision {
+  AuditLevel level = AuditLevel::None;
+  AuditStages stages = {};  // all false: level None
+  bool omit_managed_fields = false;
+  bool operator==(const AuditDecision&) const = default;
+};
+
 class AuditPolicy {
  public:
-  // Every request, once: without stage RequestReceived.
+  // Every request, once and without bodies: without stage RequestReceived.
   AuditPolicy() = default;
 
-  struct Parsed;
   // YAML or JSON. Errors (Invalid) name the field.
-  static Result<Parsed> parse(std::string_view text);
+  static Result<AuditPolicy> parse(std::string_view text);
 
-  AuditStages stages(const User& user, const Attributes& asked) const;
+  AuditDecision decide(const User& user, const Attributes& asked) const;
 
  private:
   struct Resources {
@@ -41,26 +53,23 @@ class AuditPolicy {
     bool matches(const Attributes& asked) const;
   };
   struct Rule {
-    AuditStages stages;  // all false: level None
+    AuditDecision decision;
     std::vector<std::string> users, groups, verbs, namespaces, paths;
     std::vector<Resources> resources;
     bool matches(const User& user, const Attributes& asked) const;
   };
-  static Result<Rule> parse_rule(const Document& rule, const AuditStages& omitted,
-                                 std::string_view path, std::vector<std::string>& warnings);
+  // `usual`: what of the decision holds for all rules that do not say otherwise.
+  static Result<Rule> parse_rule(const Document& rule, const AuditDecision& usual,
+                                 std::string_view path);
 
-  std::vector<Rule> rules_{{.stages = {.started = true, .complete = true},
-                            .users = {},
-                            .groups = {},
-                            .verbs = {},
-                            .namespaces = {},
-                            .paths = {},
-                            .resources = {}}};
-};
-
-struct AuditPolicy::Parsed {
-  AuditPolicy policy;
-  std::vector<std::string> warnings;  // what of it is not done
+  std::vector<Rule> rules_{
+      {.decision = {.level = AuditLevel::Metadata, .stages = {.started = true, .complete = true}},
+       .users = {},
+       .groups = {},
+       .verbs = {},
+       .namespaces = {},
+       .paths = {},
+       .resources = {}}};
 };
 
 }  // namespace fairlead::apiserver

@@ -37,6 +37,8 @@ class Server final : public ApiServer {
     Anonymous anonymous;
     std::optional<Audit> audit;
     AuthorizationMode authorization;
+    ApiHandler::Rules rules;
+    Config::ConnectionLimits connections;
     std::optional<SocketAddress> advertise;
     KindsConfig kinds;
     std::chrono::nanoseconds event_lifetime;
@@ -56,8 +58,9 @@ class Server final : public ApiServer {
         rbac_(registry_),
         authorizer_(parts.authorization, rbac_),
         audit_(std::move(parts.audit)),
-        handler_(registry_, *clock_, authenticator_, account_tokens_, authorizer_,
+        handler_(registry_, *clock_, authenticator_, account_tokens_, authorizer_, parts.rules,
                  audit_ ? &*audit_ : nullptr),
+        connections_(parts.connections),
         reaper_(registry_, *clock_, executor),
         collector_(registry_, *clock_, executor),
         cidr_keeper_(registry_, *clock_, executor, kinds_.service_cidrs),
@@ -88,6 +91,8 @@ class Server final : public ApiServer {
     if (!trusted) config.tls = tls;
     // Somewhat above the limit that is answered with a proper Status.
     config.limits.body_bytes = 4 * 1024 * 1024;
+    config.limits.connections_per_source = connections_.per_address;
+    config.limits.header_timeout = connections_.read_timeout;
     FAIRLEAD_TRY(server, io::HttpServer::create(executor, std::move(config)));
     servers_.push_back(std::move(server));
     return {};
@@ -189,6 +194,7 @@ class Server final : public ApiServer {
   Authorizer authorizer_;
   std::optional<Audit> audit_;
   ApiHandler handler_;
+  Config::ConnectionLimits connections_;
   NamespaceReaper reaper_;
   GarbageCollector collector_;
   ServiceCidrKeeper cidr_keeper_;
@@ -241,7 +247,8 @@ Result<std::optional<Audit>> open_audit(std::optional<ApiServer::Config::AuditCo
   if (!config) return std::optional<Audit>();
   auto log = AuditLog::open(std::move(config->log), clock);
   if (!log) return log.error().with_context("audit log");
-  return std::optional<Audit>(std::in_place, std::move(config->policy), *std::move(log), clock);
+  return std::optional<Audit>(std::in_place, std::move(config->policy), *std::move(log),
+                              config->longest_event, clock);
 }
 
 struct Tls {
@@ -306,21 +313,24 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(io::Executor executor, Conf
     own_store = std::move(opened);
     config.store = own_store.get();
   }
-  auto server = std::make_unique<Server>(executor,
-                                         Server::Parts{.own_store = std::move(own_store),
-                                                       .store = config.store,
-                                                       .pki = std::move(pki),
-                                                       .trust = std::move(tls.trust),
-                                                       .token_keys = std::move(token_keys),
-                                                       .token_terms = config.service_accounts.terms,
-                                                       .anonymous = config.anonymous,
-                                                       .audit = std::move(audit),
-                                                       .authorization = config.authorization,
-                                                       .advertise = config.advertise,
-                                                       .kinds = config.kinds,
-                                                       .event_lifetime = config.event_lifetime,
-                                                       .clock = config.clock},
-                                         make_strategies(config.kinds), std::move(config.tokens));
+  auto server = std::make_unique<Server>(
+      executor,
+      Server::Parts{.own_store = std::move(own_store),
+                    .store = config.store,
+                    .pki = std::move(pki),
+                    .trust = std::move(tls.trust),
+                    .token_keys = std::move(token_keys),
+                    .token_terms = config.service_accounts.terms,
+                    .anonymous = config.anonymous,
+                    .audit = std::move(audit),
+                    .authorization = config.authorization,
+                    .rules = {.limits = config.limits, .admission = config.admission},
+                    .connections = config.connections,
+                    .advertise = config.advertise,
+                    .kinds = config.kinds,
+                    .event_lifetime = config.event_lifetime,
+                    .clock = config.clock},
+      make_strategies(config.kinds), std::move(config.tokens));
   for (Listener& listener : config.listeners) {
     FAIRLEAD_CHECK(server->add_listener(executor, std::move(listener), tls.server));
   }

@@ -18,12 +18,14 @@
 #include <string>
 #include <vector>
 
+#include "apiserver/admission.hpp"
 #include "apiserver/audit_log.hpp"
 #include "apiserver/audit_policy.hpp"
 #include "apiserver/auth.hpp"
 #include "apiserver/authorizer.hpp"
 #include "apiserver/kinds.hpp"
 #include "apiserver/pki.hpp"
+#include "apiserver/request_limits.hpp"
 #include "apiserver/store/store.hpp"
 #include "base/clock.hpp"
 #include "io/http.hpp"
@@ -65,10 +67,18 @@ class ApiServer {
     struct AuditConfig {
       AuditPolicy policy;
       AuditLog::Config log;
+      std::size_t longest_event = kLongestAuditEvent;  // bytes; longer ones go without bodies
     };
     std::optional<AuditConfig> audit;  // absent = nothing is written down
     Anonymous anonymous = Anonymous::Health;
     AuthorizationMode authorization = AuthorizationMode::Rbac;
+    AdmissionPlugins admission;
+    RequestLimitsConfig limits;
+    struct ConnectionLimits {
+      std::size_t per_address = 5'000;        // half of those there may be at all
+      std::chrono::seconds read_timeout{30};  // for a request to arrive in full
+    };
+    ConnectionLimits connections;
     Pki::Names names;  // further names and addresses of the server's certificate
     // Where pods reach this server: makes Service and EndpointSlice default/kubernetes. Absent =
     // they are not made.

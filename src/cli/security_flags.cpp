@@ -85,17 +85,15 @@ Result<std::optional<ApiServer::Config::AuditConfig>> audit(const SecurityFlags&
   Config out{.policy = {},
              .log = {.path = flags.audit_log,
                      .max_bytes = std::uint64_t{flags.audit_log_megabytes} * 1024 * 1024,
-                     .max_backups = flags.audit_log_backups}};
+                     .max_backups = flags.audit_log_backups},
+             .longest_event = flags.audit_longest_event};
   if (const auto opened = apiserver::AuditLog::open(out.log, Clock::real()); !opened)
     return flag_error("audit-log-path", opened.error());
   if (flags.audit_policy_file.empty()) return std::optional(std::move(out));
   FAIRLEAD_TRY(text, read_checked("audit-policy-file", flags.audit_policy_file,
                                   apiserver::AuditPolicy::parse));
-  FAIRLEAD_TRY(parsed, apiserver::AuditPolicy::parse(text));
-  for (const std::string& warning : parsed.warnings)
-    log::warning("The audit policy asks for more than is done",
-                 {{"file", flags.audit_policy_file}, {"what", warning}});
-  out.policy = std::move(parsed.policy);
+  FAIRLEAD_TRY(policy, apiserver::AuditPolicy::parse(text));
+  out.policy = std::move(policy);
   return std::optional(std::move(out));
 }
 
@@ -104,14 +102,17 @@ void describe_audit(CLI::App& app, SecurityFlags& flags) {
                               "file that every request is written to, one event of "
                               "audit.k8s.io/v1 a line; - is standard output");
   app.add_option("--audit-policy-file", flags.audit_policy_file,
-                 "Policy of audit.k8s.io/v1: which requests are written, and at which stages "
-                 "(default: all, without RequestReceived)")
+                 "Policy of audit.k8s.io/v1: which requests are written, at which stages and with "
+                 "which bodies (default: all, without RequestReceived and without bodies)")
       ->needs(path);
   app.add_option("--audit-log-maxsize", flags.audit_log_megabytes,
                  "megabytes after which the file is renamed and a new one begun; 0 is no limit")
       ->capture_default_str();
   app.add_option("--audit-log-maxbackup", flags.audit_log_backups,
                  "renamed files that are kept; 0 keeps all")
+      ->capture_default_str();
+  app.add_option("--audit-log-truncate-max-event-size", flags.audit_longest_event,
+                 "bytes of an event above which bodies are left out of it")
       ->capture_default_str();
 }
 
@@ -131,6 +132,50 @@ void describe_service_accounts(CLI::App& app, SecurityFlags& flags) {
   app.add_option("--service-account-max-token-expiration", flags.longest_token,
                  "tokens that are to live longer live so long; 0s is no limit")
       ->capture_default_str();
+}
+
+void describe_limits(CLI::App& app, SecurityFlags& flags) {
+  apiserver::RequestLimitsConfig& limits = flags.limits;
+  app.add_option("--max-requests-per-user", limits.requests_per_user,
+                 "a second; twice as many may come at once, further ones are answered 429; 0 is "
+                 "no limit, as for members of system:masters and Fairlead's own programs")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max-unauthenticated-requests-per-address", limits.requests_per_address,
+                 "the same for requests without credentials or with wrong ones, of an IPv4 address "
+                 "or an IPv6 /64")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max-event-writes-per-source", limits.events_per_source,
+                 "the same for writes of Events by one user in one namespace")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max-watches-per-user", limits.watches_per_user,
+                 "watches of one user that may be open; 0 is no limit")
+      ->capture_default_str();
+  app.add_option("--max-connections-per-address", flags.connections_per_address,
+                 "connections from one IPv4 address or IPv6 /64; further ones are closed at once")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--request-read-timeout", flags.read_timeout,
+                 "in which a request has to arrive in full; else its connection is closed")
+      ->capture_default_str();
+}
+
+Result<void> apply_limits(const SecurityFlags& flags, ApiServer::Config& config) {
+  const auto plugins = apiserver::parse_admission_plugins(flags.admission_plugins);
+  if (!plugins) return flag_error("enable-admission-plugins", plugins.error());
+  const auto timeout = parse_duration(flags.read_timeout);
+  if (!timeout) return flag_error("request-read-timeout", timeout.error());
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*timeout);
+  if (seconds.count() < 1) {
+    return make_error(ErrorCode::Invalid, "--request-read-timeout: {} is less than a second",
+                      flags.read_timeout);
+  }
+  config.admission = *plugins;
+  config.limits = flags.limits;
+  config.connections = {.per_address = flags.connections_per_address, .read_timeout = seconds};
+  return {};
 }
 
 }  // namespace
@@ -162,8 +207,12 @@ void describe(CLI::App& app, SecurityFlags& flags) {
                  "may do everything")
       ->check(CLI::IsMember({"RBAC", "AlwaysAllow"}))
       ->capture_default_str();
+  app.add_option("--enable-admission-plugins", flags.admission_plugins,
+                 "DenyServiceExternalIPs: no Service gets further spec.externalIPs")
+      ->delimiter(',');
   describe_service_accounts(app, flags);
   describe_audit(app, flags);
+  describe_limits(app, flags);
 }
 
 Result<void> apply(const SecurityFlags& flags, ApiServer::Config& config) {
@@ -171,6 +220,7 @@ Result<void> apply(const SecurityFlags& flags, ApiServer::Config& config) {
   FAIRLEAD_TRY(accounts, service_accounts(flags));
   FAIRLEAD_TRY(shown, certificates(flags));
   FAIRLEAD_TRY(audited, audit(flags));
+  FAIRLEAD_CHECK(apply_limits(flags, config));
   config.audit = std::move(audited);
   config.tokens = std::move(tokens);
   config.service_accounts = std::move(accounts);

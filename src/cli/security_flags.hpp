@@ -1,6 +1,6 @@
-// The API server's flags about who is trusted and who is believed: certificates, tokens, keys,
-// anonymity, authorization and the audit log. Errors name the flag, the file and what is wrong with
-// it.
+// The API server's flags about who is trusted, who is believed and how much one may ask for:
+// certificates, tokens, keys, anonymity, authorization, admission, limits and the audit log. Errors
+// name the flag, the file and what is wrong with it.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,12 @@ struct SecurityFlags {
   std::string authorization_mode = "RBAC";
   std::string audit_log, audit_policy_file;
   std::uint32_t audit_log_megabytes = 100, audit_log_backups = 0;
+  std::uint32_t audit_longest_event = apiserver::kLongestAuditEvent;
+  std::vector<std::string> admission_plugins;
+  apiserver::RequestLimitsConfig limits;
+  std::size_t connections_per_address =
+      apiserver::ApiServer::Config::ConnectionLimits{}.per_address;
+  std::string read_timeout = "30s";
 };
 
 // `flags` must outlive the parsing of `app`.

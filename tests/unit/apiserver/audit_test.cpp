@@ -55,7 +55,6 @@ TEST(AuditPolicy, TheFirstRuleThatMatchesDecides) {
 - {level: Metadata, verbs: [get, create]}
 )"));
   ASSERT_TRUE(parsed) << parsed.error().message;
-  EXPECT_THAT(parsed->warnings, testing::IsEmpty());
   const User alice{.name = "alice"}, proxy{.name = "proxy"},
       quiet{.name = "q", .groups = {"quiet"}};
   struct Row {
@@ -106,22 +105,31 @@ TEST(AuditPolicy, TheFirstRuleThatMatchesDecides) {
                {.started = true, .complete = true}},
            Row{"no rule", alice, {.verb = "delete", .resource = "pods"}, kNone},
        }) {
-    EXPECT_EQ(parsed->policy.stages(row.user, row.asked), row.stages) << row.name;
+    EXPECT_EQ(parsed->decide(row.user, row.asked).stages, row.stages) << row.name;
   }
 }
 
 TEST(AuditPolicy, WithoutAFileEveryRequestIsWrittenOnce) {
-  EXPECT_EQ(AuditPolicy().stages({.name = "x"}, {.verb = "get", .path = "/x"}),
-            (AuditStages{.started = true, .complete = true}));
+  EXPECT_EQ(AuditPolicy().decide({.name = "x"}, {.verb = "get", .path = "/x"}),
+            (AuditDecision{.level = AuditLevel::Metadata,
+                           .stages = {.started = true, .complete = true}}));
 }
 
-TEST(AuditPolicy, BodiesAreNotRecordedAndThatIsSaid) {
-  const auto parsed = AuditPolicy::parse(policy_text(
-      "- {level: None, users: [a]}\n- {level: RequestResponse}", "omitStages: [Panic]"));
+TEST(AuditPolicy, RulesSayHowMuchIsWritten) {
+  const auto parsed = AuditPolicy::parse(
+      policy_text("- {level: Request, users: [a], omitManagedFields: false}\n"
+                  "- {level: RequestResponse, users: [b], omitStages: [RequestReceived]}\n"
+                  "- {level: None}",
+                  "omitStages: [Panic]\nomitManagedFields: true"));
   ASSERT_TRUE(parsed) << parsed.error().message;
-  EXPECT_THAT(parsed->warnings, ElementsAre("rules[1].level: RequestResponse counts as Metadata: "
-                                            "bodies are not recorded"));
-  EXPECT_EQ(parsed->policy.stages({.name = "b"}, {.verb = "get", .path = "/x"}), kAll);
+  const Attributes asked{.verb = "get", .resource = "pods"};
+  EXPECT_EQ(parsed->decide({.name = "a"}, asked),
+            (AuditDecision{.level = AuditLevel::Request, .stages = kAll}));
+  EXPECT_EQ(parsed->decide({.name = "b"}, asked),
+            (AuditDecision{.level = AuditLevel::RequestResponse,
+                           .stages = {.started = true, .complete = true},
+                           .omit_managed_fields = true}));
+  EXPECT_EQ(parsed->decide({.name = "c"}, asked), AuditDecision());
 }
 
 TEST(AuditPolicy, FaultsAreNamed) {
@@ -213,7 +221,7 @@ class AuditTest : public ServerTest {
     if (policy.empty()) return;
     const auto parsed = AuditPolicy::parse(policy_text(policy));
     ASSERT_TRUE(parsed) << parsed.error().message;
-    audit_->policy = parsed->policy;
+    audit_->policy = *parsed;
   }
   std::string path() const { return files_.path() + "/audit.log"; }
   // Without what differs from run to run.
@@ -318,6 +326,147 @@ TEST_F(AuditTest, AWatchIsWrittenWhenItStartsAndWhenItEnds) {
   EXPECT_THAT(told(),
               ElementsAre("RequestReceived watch nodes  0", "ResponseStarted watch nodes  200",
                           "ResponseComplete watch nodes  200"));
+}
+
+// ---- bodies
+
+class AuditBodiesTest : public AuditTest {
+ protected:
+  void start_with(std::string_view rules) {
+    audit(rules);
+    start();
+  }
+  // The last line's; null when it has none.
+  boost::json::value body(std::string_view member) {
+    const auto all = events();
+    if (all.empty()) return nullptr;
+    const auto* found = all.back().if_contains(member);
+    return found == nullptr ? boost::json::value(nullptr) : *found;
+  }
+  std::string level() { return std::string(string_at(events().back(), "level")); }
+  std::string truncated() {
+    const Document last = events().back();
+    const Document* annotations = object_at(last, "annotations");
+    const auto* found = annotations->if_contains("audit.k8s.io/truncated");
+    return found == nullptr ? "" : std::string(found->as_string());
+  }
+};
+
+constexpr std::string_view kConfigMaps = "/api/v1/namespaces/default/configmaps";
+
+TEST_F(AuditBodiesTest, WhatIsSentIsWrittenAsItWasSent) {
+  start_with("- {level: Request}");
+  const auto text = R"({"metadata":{"name":"a"},"data":{"k":"v"}})";
+  EXPECT_EQ(call("POST", std::string(kConfigMaps), text).status, 201U);
+  EXPECT_EQ(level(), "Request");
+  EXPECT_EQ(body("requestObject"), boost::json::parse(text));
+  EXPECT_EQ(body("responseObject"), nullptr);
+  EXPECT_EQ(call("PATCH", std::string(kConfigMaps) + "/a", R"([{"op":"remove","path":"/data/k"}])",
+                 "application/json-patch+json")
+                .status,
+            200U);
+  EXPECT_EQ(body("requestObject"), boost::json::parse(R"([{"op":"remove","path":"/data/k"}])"));
+  EXPECT_EQ(call("PATCH", std::string(kConfigMaps) + "/a?fieldManager=m",
+                 "apiVersion: v1\nkind: ConfigMap\ndata: {x: z}\n", "application/apply-patch+yaml")
+                .status,
+            200U);
+  EXPECT_EQ(body("requestObject"),
+            boost::json::parse(R"({"apiVersion":"v1","kind":"ConfigMap","data":{"x":"z"}})"));
+  EXPECT_EQ(call("DELETE", std::string(kConfigMaps) + "/a", R"({"gracePeriodSeconds":0})").status,
+            200U);
+  EXPECT_EQ(body("requestObject"), boost::json::parse(R"({"gracePeriodSeconds":0})"));
+  EXPECT_EQ(call("POST", std::string(kConfigMaps), "{\"metadata\":").status, 400U);
+  EXPECT_EQ(body("requestObject"), nullptr) << "what cannot be read is left out";
+}
+
+TEST_F(AuditBodiesTest, WhatIsAnsweredIsWrittenInEveryEncoding) {
+  start_with("- {level: RequestResponse, omitManagedFields: true}");
+  const Answer made =
+      call("POST", std::string(kConfigMaps), R"({"metadata":{"name":"a"},"data":{"k":"v"}})");
+  ASSERT_EQ(made.status, 201U);
+  ASSERT_NE(array_at(made.body, "metadata.managedFields"), nullptr);
+  Document expected = made.body;
+  expected["metadata"].as_object().erase("managedFields");
+  EXPECT_EQ(body("responseObject"), boost::json::value(expected));
+  const auto name_in = [this](std::string_view accept, std::string_view target,
+                              std::string_view pointer) {
+    send(*client_, {.target = std::string(target), .headers = {{"Accept", std::string(accept)}}});
+    const auto answered = body("responseObject");
+    boost::system::error_code missing;
+    const auto* found = answered.find_pointer({pointer.data(), pointer.size()}, missing);
+    EXPECT_THAT(boost::json::serialize(answered), Not(HasSubstr("managedFields")));
+    return found == nullptr ? boost::json::serialize(answered) : std::string(found->as_string());
+  };
+  const std::string one = std::string(kConfigMaps) + "/a";
+  const std::string selected = std::string(kConfigMaps) + "?fieldSelector=metadata.name=a";
+  const std::string protobuf = "application/vnd.kubernetes.protobuf";
+  const std::string table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+  EXPECT_EQ(name_in(protobuf, one, "/metadata/name"), "a");
+  EXPECT_EQ(name_in(protobuf, selected, "/items/0/metadata/name"), "a");
+  EXPECT_EQ(name_in("application/json", selected, "/items/0/metadata/name"), "a");
+  EXPECT_EQ(name_in(table, selected, "/rows/0/object/metadata/name"), "a");
+  EXPECT_EQ(name_in("application/json", one + "x", "/reason"), "NotFound");
+}
+
+TEST_F(AuditBodiesTest, SecretsAreLeftOutWhateverThePolicySays) {
+  start_with("- {level: RequestResponse}");
+  const Answer issued = call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token",
+                             R"({"spec":{"audiences":["told"]}})");
+  ASSERT_EQ(issued.status, 201U);
+  EXPECT_EQ(level(), "Metadata");
+  EXPECT_EQ(
+      call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{"token":"hunter2"}})")
+          .status,
+      201U);
+  EXPECT_EQ(level(), "Metadata");
+  call("POST", "/api/v1/namespaces/default/secrets",
+       R"({"metadata":{"name":"a"},"data":{"k":"aHVudGVyMg=="}})");
+  EXPECT_EQ(level(), "Metadata");
+  EXPECT_THAT(content_of(path()),
+              AllOf(Not(HasSubstr("requestObject")), Not(HasSubstr("responseObject")),
+                    Not(HasSubstr("hunter2")), Not(HasSubstr("aHVudGVyMg")), Not(HasSubstr("told")),
+                    Not(HasSubstr(string_at(issued.body, "status.token").substr(0, 20)))));
+}
+
+TEST_F(AuditBodiesTest, OfWhoIsNotLetInAndOfWatchesNothingIsKept) {
+  start_with("- {level: RequestResponse}");
+  for (const char* token : {"guessed", "alices-token"}) {
+    send(*client_, {.method = "POST",
+                    .target = std::string(kConfigMaps),
+                    .headers = {{"Authorization", fmt::format("Bearer {}", token)}},
+                    .body = R"({"metadata":{"name":"flood"}})"});
+    EXPECT_EQ(body("requestObject"), nullptr) << token;
+    EXPECT_EQ(body("responseObject"), nullptr) << token;
+  }
+  create_node("n1");
+  Watch watching = watch("timeoutSeconds=1");
+  EXPECT_EQ(next_text(watching), "ADDED n1");
+  EXPECT_EQ(next_text(watching), "end");
+  run_task(loop_, server_->close());
+  EXPECT_EQ(body("responseObject"), nullptr);
+  EXPECT_THAT(content_of(path()), Not(HasSubstr("flood")));
+}
+
+TEST_F(AuditBodiesTest, ALongBodyIsLeftOutAndThatIsSaid) {
+  audit("- {level: RequestResponse}");
+  audit_->longest_event = 4096;
+  start();
+  const auto config_map = [](std::string_view name, std::size_t bytes) {
+    return fmt::format(R"({{"metadata":{{"name":"{}"}},"data":{{"k":"{}"}}}})", name,
+                       std::string(bytes, 'v'));
+  };
+  EXPECT_EQ(call("POST", std::string(kConfigMaps), config_map("a", 100)).status, 201U);
+  EXPECT_EQ(truncated(), "");
+  EXPECT_NE(body("responseObject"), nullptr);
+  EXPECT_EQ(call("POST", std::string(kConfigMaps), config_map("b", 2000)).status, 201U);
+  EXPECT_EQ(truncated(), "true") << "both together are too long";
+  EXPECT_NE(body("requestObject"), nullptr);
+  EXPECT_EQ(body("responseObject"), nullptr);
+  EXPECT_EQ(call("POST", std::string(kConfigMaps), config_map("c", 5000)).status, 201U);
+  EXPECT_EQ(truncated(), "true");
+  EXPECT_EQ(body("requestObject"), nullptr);
+  EXPECT_EQ(body("responseObject"), nullptr);
+  for (const std::string& line : lines_of(path())) EXPECT_LE(line.size(), 4096U);
 }
 
 TEST_F(AuditTest, AFullDiskStopsNoRequest) {

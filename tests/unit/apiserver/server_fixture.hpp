@@ -42,6 +42,10 @@ class ServerTest : public testing::Test {
     config.store = store_.get();
     config.data_directory = std::move(data_directory);
     config.audit = audit_;
+    config.limits = limits_;
+    config.admission = admission_;
+    config.authorization = authorization_;
+    config.advertise = advertise_;
     config.kinds.service_cidrs = {*IpPrefix::parse("10.96.0.0/16")};
     config.tokens = {
         {.token = "alices-token", .user = {.name = "alice", .groups = {"system:authenticated"}}}};
@@ -144,6 +148,10 @@ class ServerTest : public testing::Test {
 
   io::asio::io_context loop_;
   std::optional<ApiServer::Config::AuditConfig> audit_;
+  RequestLimitsConfig limits_;
+  AdmissionPlugins admission_;
+  std::optional<SocketAddress> advertise_;
+  AuthorizationMode authorization_ = AuthorizationMode::Rbac;
   std::unique_ptr<Store> store_;  // of the test's own, if it sets one before start()
   std::unique_ptr<ApiServer> server_;
   std::unique_ptr<io::HttpClient> client_;

@@ -13,18 +13,9 @@
 
 #include "apiserver/store/store.hpp"
 #include "unit/apiserver/run_task.hpp"
+#include "unit/apiserver/store_maker.hpp"
 
 namespace fairlead::apiserver {
-
-struct StoreMaker {
-  std::string name;
-  struct Made {
-    std::shared_ptr<void> behind;  // what the store needs to live
-    std::unique_ptr<Store> store;
-  };
-  std::function<Result<Made>(io::asio::io_context&)> make;  // an empty one
-};
-inline void PrintTo(const StoreMaker& maker, std::ostream* out) { *out << maker.name; }
 
 class StoreSuite : public testing::TestWithParam<StoreMaker> {
  protected:
