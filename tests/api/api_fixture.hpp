@@ -52,6 +52,7 @@ class ServerProcess {
   io::ExitStatus stop(int signal);  // and waits for its end
   std::string kubeconfig() const;
   std::string log() const;
+  pid_t pid() const { return child_->pid(); }
 
  private:
   const Folder& folder_;

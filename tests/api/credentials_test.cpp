@@ -1,5 +1,7 @@
 // Certificates and keys of the operator's own, given by files: what kubectl sees of them, what
 // several servers share by them, and what is said of wrong ones.
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
 #include <chrono>
 
 #include "api/api_fixture.hpp"
@@ -106,6 +108,36 @@ TEST_P(CredentialsTest, CertificatesOfTheOperatorsOwnAreShownAndAccepted) {
                               folder_.write("unknown.key", unknown.private_key_pem)),
                   {"get", "--raw", "/readyz"});
   EXPECT_THAT(refusal.err, HasSubstr("Unauthorized"));
+}
+
+TEST_P(CredentialsTest, ACertificateSaysWhoOneIsUntilItHasExpired) {
+  restart({"--client-ca-file", folder_.write("ca.pem", company_.certificate_pem)});
+  const auto whoami = [this](const io::KeyPair& shown) {
+    return with_config(fmt::format("{{client-certificate: {}, client-key: {}}}",
+                                   folder_.write("alice.pem", shown.certificate_pem),
+                                   folder_.write("alice.key", shown.private_key_pem)),
+                       is_current() ? std::vector<std::string>{"auth", "whoami", "-o", "json"}
+                                    : std::vector<std::string>{"auth", "can-i", "--list"});
+  };
+  const io::CertificateRequest alice{.common_name = "alice",
+                                     .organizations = {"dev"},
+                                     .dns_names = {},
+                                     .ip_addresses = {},
+                                     .client = true};
+  const io::Output good = whoami(issue(alice));
+  EXPECT_TRUE(good.status.ok()) << good.err;
+  if (is_current()) {
+    const auto info = boost::json::parse(good.out).at_pointer("/status/userInfo");
+    EXPECT_EQ(info.at("username"), "alice");
+    EXPECT_EQ(info.at("groups"), boost::json::parse(R"(["dev","system:authenticated"])"));
+  }
+  FakeClock then;
+  then.set_wall(Clock::real().wall() - alice.validity - 1h);
+  const auto expired = io::sign_certificate(company_, alice, then);
+  ASSERT_TRUE(expired) << expired.error().message;
+  const io::Output refused = whoami(*expired);
+  EXPECT_FALSE(refused.status.ok());
+  EXPECT_THAT(refused.err, HasSubstr("Unauthorized"));
 }
 
 TEST_P(CredentialsTest, WithoutCredentialsOnlyHealthIsTold) {

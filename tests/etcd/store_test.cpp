@@ -10,6 +10,7 @@
 #include "apiserver/pki.hpp"
 #include "etcd/etcd_cluster.hpp"
 #include "unit/apiserver/store_suite.hpp"
+#include "unit/apiserver/unreadable_suite.hpp"
 
 namespace fairlead::etcd_test {
 namespace {
@@ -31,12 +32,15 @@ std::vector<StoreMaker> etcd_if_there() {
   return {StoreMaker{.name = "etcd", .make = make_on_a_new_cluster}};
 }
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StoreSuite);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(UnreadableSuite);
 
 }  // namespace
 }  // namespace fairlead::etcd_test
 
 namespace fairlead::apiserver {
 INSTANTIATE_TEST_SUITE_P(Etcd, StoreSuite, testing::ValuesIn(etcd_test::etcd_if_there()),
+                         [](const auto& param) { return param.param.name; });
+INSTANTIATE_TEST_SUITE_P(Etcd, UnreadableSuite, testing::ValuesIn(etcd_test::etcd_if_there()),
                          [](const auto& param) { return param.param.name; });
 }  // namespace fairlead::apiserver
 
