@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <chrono>
 #include <cstdlib>
 
@@ -65,6 +66,7 @@ Result<OwnEtcd> OwnEtcd::start(const std::string& program, const Folder& folder)
 
 Result<double> raw_etcd_rate(const OwnEtcd& etcd, int keys, int writers) {
   io::asio::io_context loop(1);
+  const auto answers_come = io::asio::make_work_guard(loop);  // from gRPC's threads
   FAIRLEAD_TRY(client, apiserver::etcd::Client::create(loop.get_executor(),
                                                        {.endpoints = {etcd.endpoint()}}));
   Result<void> outcome;
