@@ -207,20 +207,21 @@ TEST(HttpServer, ConnectionsAboveTheLimitAreClosedAtOnce) {
   EXPECT_EQ(answer->value_or("not empty"), "");
 }
 
+// Bytes of the answer to one request on a connection that stays.
+Task<Result<std::size_t>> answer_size(ByteStream* stream) {
+  const std::string request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+  FAIRLEAD_CO_CHECK(co_await stream->write_all({asio::buffer(request)}, 5s));
+  std::string piece(4096, '\0');
+  co_return co_await stream->read_some(piece, deadline_after(10s));
+}
+
 TEST(HttpServer, ConnectionsOfOneAddressAreBounded) {
   test::Loop loop;
   TestServer server(&loop, echo, {.tls = {}, .limits = {.connections_per_source = 1}});
-  const std::string request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
   auto first =
       loop.run(connect_stream("127.0.0.1", server.port(), std::nullopt, deadline_after(5s)));
   ASSERT_TRUE(first && *first);
-  std::string piece(4096, '\0');
-  const auto answered = [&]() -> Task<Result<std::size_t>> {
-    std::vector<asio::const_buffer> buffers{asio::buffer(request)};
-    static_cast<void>(co_await (**first)->write_all(std::move(buffers), 5s));
-    co_return co_await (**first)->read_some(piece, deadline_after(10s));
-  };
-  const auto got = loop.run(answered());
+  const auto got = loop.run(answer_size((*first)->get()));
   ASSERT_TRUE(got && *got && **got > 0) << "the first is served";
   const auto second = loop.run(raw_exchange(server.port(), {}));
   ASSERT_TRUE(second.has_value());
