@@ -19,8 +19,6 @@ constexpr std::size_t kMostHandlers = 2 * Http2Session::kMostStreams;
 // How long a peer may go on sending after we said goodbye.
 constexpr auto kLinger = 2s;
 
-bool has_body(unsigned status) { return status >= 200 && status != 204 && status != 304; }
-
 }  // namespace
 
 // The answer to one request. Fresh -> Done, or Fresh -> Streaming -> Done; a peer that goes away or

@@ -18,8 +18,6 @@ constexpr auto kLinger = 2s;
 
 asio::const_buffer buffer_of(std::string_view text) { return {text.data(), text.size()}; }
 
-bool has_body(unsigned status) { return status >= 200 && status != 204 && status != 304; }
-
 }  // namespace
 
 // The answer to one request. Fresh -> Done, or Fresh -> Streaming -> Done; a failed write leads to

@@ -95,6 +95,8 @@ std::string format_head(const HttpRequest& request, std::string_view host,
   return out;
 }
 
+bool has_body(unsigned status) { return status >= 200 && status != 204 && status != 304; }
+
 std::string chunk_head(std::size_t size) { return fmt::format("{:x}\r\n", size); }
 
 std::optional<std::string> origin_form(std::string_view target) {

@@ -33,6 +33,9 @@ HttpHeaders format_http2_head(const ResponseHead& head);
 std::string format_head(const HttpRequest& request, std::string_view host,
                         std::string_view user_agent);
 
+// Whether an answer of that status has a body, be it empty (RFC 9110 6.4.1).
+bool has_body(unsigned status);
+
 std::string chunk_head(std::size_t size);  // "1a\r\n"
 
 // A request target as clients may send it -> origin form: "http://host/path" loses its front (RFC
