@@ -40,6 +40,8 @@ io::HttpResponse text_response(unsigned status, std::string body) {
   return out;
 }
 
+io::HttpResponse not_found() { return text_response(404, "404 page not found\n"); }
+
 io::HttpResponse error_response(const StatusError& error, Representation::Format format) {
   io::HttpResponse out;
   out.status = error.code;
@@ -222,16 +224,16 @@ io::Task<ApiHandler::Answer> ApiHandler::answer(io::HttpExchange* exchange, bool
   if (of_resource) co_return answer_review(request, *url, *user, *path, *audited);
   auto allowed = authorize(*user, asked, *audited);
   if (!allowed) co_return std::move(allowed).error();
-  if (is_health(url->path)) {
+  if (const auto question = health_question(*url)) {
     if (!is_reading(request.method)) co_return method_not_allowed();
-    co_return co_await answer_health(url->path, url->param("verbose").has_value());
+    co_return co_await answer_health(*question);
   }
   if (url->path == kMetricsPath) {
     if (!is_reading(request.method)) co_return method_not_allowed();
     co_return answer_metrics();
   }
   auto found = answer_static(request, *url);
-  if (!found) co_return text_response(404, "404 page not found\n");
+  if (!found) co_return not_found();
   if (!is_reading(request.method)) co_return method_not_allowed();
   co_return found;
 }
@@ -247,20 +249,16 @@ ApiResult<void> ApiHandler::authorize(const User& user, const Attributes& asked,
   return allowed;
 }
 
-// A server whose store does not answer is alive, but nothing should be sent to it (spec 1.6).
-io::Task<io::HttpResponse> ApiHandler::answer_health(std::string path, bool verbose) {
-  std::string checks = "[+]ping ok\n";
-  bool passed = true;
-  if (path == "/readyz") {
+io::Task<io::HttpResponse> ApiHandler::answer_health(HealthQuestion question) {
+  auto checks = checks_of(question);
+  if (checks.empty()) co_return not_found();
+  for (HealthCheck& check : checks) {
+    if (check.name != kStoreCheck || check.excluded) continue;
     const auto current = co_await registry_.store().synchronize();
-    passed = current.has_value();
-    checks += passed ? "[+]store ok\n" : "[-]store failed: reason withheld\n";
-    if (!passed) log::warning("Not ready", {{"err", current.error()}});
+    check.passed = current.has_value();
+    if (!current) log::warning("Not ready", {{"err", current.error()}});
   }
-  const std::string name = path.substr(1);
-  if (!passed) co_return text_response(500, fmt::format("{}{} check failed\n", checks, name));
-  if (!verbose) co_return text_response(200, "ok");
-  co_return text_response(200, fmt::format("{}{} check passed\n", checks, name));
+  co_return text_response(all_passed(checks) ? 200 : 500, health_text(question, checks));
 }
 
 std::optional<io::HttpResponse> ApiHandler::answer_static(const io::HttpRequest& request,

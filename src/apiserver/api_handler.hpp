@@ -13,6 +13,7 @@
 #include "apiserver/auth.hpp"
 #include "apiserver/authorizer.hpp"
 #include "apiserver/discovery.hpp"
+#include "apiserver/health.hpp"
 #include "apiserver/kinds.hpp"
 #include "apiserver/request_limits.hpp"
 #include "apiserver/resource_handler.hpp"
@@ -56,7 +57,7 @@ class ApiHandler {
   // Packs the answer where it is large and its client can unpack it.
   io::Task<void> compress(const io::HttpRequest* request, io::HttpResponse* response);
   io::HttpResponse answer_metrics();
-  io::Task<io::HttpResponse> answer_health(std::string path, bool verbose);
+  io::Task<io::HttpResponse> answer_health(HealthQuestion question);
   std::optional<io::HttpResponse> answer_static(const io::HttpRequest& request,
                                                 const io::Url& url) const;
   std::optional<io::HttpResponse> answer_openapi(const io::HttpRequest& request,

@@ -70,7 +70,9 @@ std::vector<StandardRole> roles_of_everybody() {
   return {
       {.name = "system:public-info-viewer", .rules = {get(health)}},
       {.name = "system:discovery", .rules = {get(discovery)}},
-      {.name = "system:monitoring", .rules = {get({"/healthz", "/livez", "/readyz", "/metrics"})}},
+      {.name = "system:monitoring",
+       .rules = {get(
+           {"/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/metrics"})}},
       {.name = "system:basic-user",
        .rules = {on("authorization.k8s.io", {"selfsubjectaccessreviews", "selfsubjectrulesreviews"},
                     {"create"}),

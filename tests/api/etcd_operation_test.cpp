@@ -9,6 +9,7 @@ namespace {
 using testing::HasSubstr;
 
 constexpr std::string_view kConfigMaps = "/api/v1/namespaces/default/configmaps";
+constexpr std::string_view kIpAddresses = "/apis/networking.k8s.io/v1/ipaddresses";
 
 class EtcdOperation : public HttpTest {
  protected:
@@ -33,7 +34,7 @@ class EtcdOperation : public HttpTest {
 };
 INSTANTIATE_TEST_SUITE_P(Stores, EtcdOperation, testing::Values(StoreUnderTest::Etcd), name_of);
 
-TEST_P(EtcdOperation, WhenItsQuotaIsUsedUpWritesAreRefusedAndReadsGoOn) {
+TEST_P(EtcdOperation, WhenItsQuotaIsUsedUpWritesAreRefusedReadsAndDeletionsGoOn) {
   store_.emplace(StoreUnderTest::Etcd,
                  std::vector<std::string>{"--quota-backend-bytes", "16777216"});
   start();
@@ -41,6 +42,8 @@ TEST_P(EtcdOperation, WhenItsQuotaIsUsedUpWritesAreRefusedAndReadsGoOn) {
   WatchStream watched =
       watch(fmt::format("{}?watch=true&fieldSelector=metadata.name%3Dfull", kConfigMaps));
   EXPECT_THAT(next(watched), HasSubstr("ADDED full"));
+  ASSERT_EQ(create_map("idle").status, 201U);
+  ASSERT_EQ(create_service("idle").status, 201U);
   Answer answer;
   int written = -1;
   for (int number = 0; number < 100; ++number) {
@@ -58,7 +61,14 @@ TEST_P(EtcdOperation, WhenItsQuotaIsUsedUpWritesAreRefusedAndReadsGoOn) {
   EXPECT_EQ(create_map("more").at("/reason"), "InternalError");
   EXPECT_EQ(get(fmt::format("{}/more", kConfigMaps)).status, 404U);
   EXPECT_EQ(create_service("more").at("/reason"), "InternalError");
-  EXPECT_EQ(get(kServices).at("/items/1"), "") << "only the Service kubernetes";
+  EXPECT_EQ(get(fmt::format("{}/more", kServices)).status, 404U);
+  for (const std::string_view kind : {kConfigMaps, kServices}) {
+    const std::string gone = fmt::format("{}/idle", kind);
+    const Answer deleted = call("DELETE", gone);
+    EXPECT_EQ(deleted.status, 200U) << deleted.text;
+    EXPECT_EQ(get(gone).status, 404U) << gone;
+  }
+  EXPECT_EQ(get(kIpAddresses).at("/items/1"), "") << "only that of the Service kubernetes";
   EXPECT_EQ(get("/readyz").status, 200U);
 
   // Room is made as etcd's manual says.

@@ -29,6 +29,10 @@ TEST_P(SurfaceChecks, VersionAndHealthAreTold) {
     EXPECT_EQ(health.text, "ok") << path;
     EXPECT_THAT(health.header("Content-Type"), StartsWith("text/plain")) << path;
   }
+  EXPECT_EQ(get("/readyz/etcd").text, "ok");
+  EXPECT_EQ(get("/readyz?verbose&exclude=etcd").text,
+            "[+]ping ok\n[+]etcd excluded: ok\nreadyz check passed\n");
+  EXPECT_EQ(get("/readyz/nothing").status, 404U);
 }
 
 TEST_P(SurfaceChecks, DiscoveryIsAggregatedForWhoAsks) {

@@ -222,8 +222,10 @@ TEST_F(ServersTest, WithoutEtcdReadsAndWritesFailByStatusAndItsReturnEndsThat) {
   EXPECT_EQ(refused.status, 503);
   ASSERT_TRUE(refused.body.is_object());
   EXPECT_EQ(refused.body.at("kind"), "Status");
-  EXPECT_EQ(a().ask("GET", "/readyz").status, 500);
-  EXPECT_EQ(a().ask("GET", "/livez").status, 200);
+  for (const char* path : {"/readyz", "/readyz/etcd"})
+    EXPECT_EQ(a().ask("GET", path).status, 500) << path;
+  for (const char* path : {"/livez", "/readyz/ping", "/readyz?exclude=etcd"})
+    EXPECT_EQ(a().ask("GET", path).status, 200) << path;
   // A list that may be old is answered from memory.
   EXPECT_EQ(a().ask("GET", std::string(kServices) + "?resourceVersion=0").status, 200);
   ASSERT_TRUE(etcd_->start(0)) << etcd_->log();

@@ -14,6 +14,7 @@ namespace {
 
 constexpr auto kCallTimeout = std::chrono::seconds(5);
 constexpr auto kPause = std::chrono::milliseconds(100);
+constexpr std::string_view kOutOfSpace = "database space exceeded";
 constexpr int kKeepaliveMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 5'000;
 constexpr int kReconnectMostMs = 2'000;
@@ -30,7 +31,7 @@ ErrorCode code_of(const grpc::Status& status) {
   if (code == RESOURCE_EXHAUSTED) {
     if (says("larger than max")) return ErrorCode::TooLarge;
     // Its quota is used up: coming again soon does not help.
-    return says("space exceeded") ? ErrorCode::Internal : ErrorCode::Exhausted;
+    return says(kOutOfSpace) ? ErrorCode::Internal : ErrorCode::Exhausted;
   }
   if (code == UNAVAILABLE) return ErrorCode::Unavailable;
   if (code == DEADLINE_EXCEEDED) return ErrorCode::Timeout;
@@ -89,6 +90,10 @@ grpc::ChannelArguments channel_arguments() {
 }
 
 }  // namespace
+
+bool is_out_of_space(const Error& error) {
+  return error.message.find(kOutOfSpace) != std::string::npos;
+}
 
 // ---- The watch stream
 

@@ -38,6 +38,9 @@ class WatchStream final : public std::enable_shared_from_this<WatchStream>,
   std::shared_ptr<WatchStream> self_;  // until gRPC is done with us
 };
 
+// etcd's quota is used up: it takes deletions alone until room was made.
+bool is_out_of_space(const Error& error);
+
 class Client {
  public:
   static Result<std::unique_ptr<Client>> create(io::Executor loop, const EtcdConfig& config);

@@ -7,7 +7,7 @@
 namespace fairlead::apiserver::etcd {
 namespace {
 
-constexpr std::size_t kMost = 120;   // compares or operations, with room for the marker
+constexpr std::size_t kMost = 120;   // compares or operations, with room for one more
 constexpr std::size_t kFew = 8;      // keys of one folder that are still asked for one by one
 constexpr std::size_t kInside = 64;  // operations of a transaction inside of another
 
@@ -89,7 +89,7 @@ Commit::Commit(const StoreTransaction& transaction, Revision known, const Revisi
   }
 }
 
-pb::TxnRequest Commit::request(const std::string& marker) const {
+pb::TxnRequest Commit::request() const {
   pb::TxnRequest out;
   for (const Asked& asked : asked_) {
     pb::Compare& compare = *out.add_compare();
@@ -120,8 +120,12 @@ pb::TxnRequest Commit::request(const std::string& marker) const {
       add_operation(*inside, *operations_[i]);
     }
   }
-  if (writes()) out.add_success()->mutable_request_put()->set_key(marker);
   return out;
+}
+
+bool Commit::only_deletes() const {
+  return std::ranges::all_of(
+      operations_, [](const Operation* operation) { return operation->value == nullptr; });
 }
 
 std::string Commit::conflict(const pb::TxnResponse& response) const {

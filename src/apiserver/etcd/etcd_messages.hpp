@@ -34,9 +34,10 @@ class Commit {
   // A key that is not as it must be by what is known, where there are too many to ask for one by
   // one: the commit fails without being asked. Empty else.
   const std::string& stale() const { return stale_; }
-  // With one operation more, if there are any.
-  pb::TxnRequest request(const std::string& marker) const;
+  // There is room in it for one operation more.
+  pb::TxnRequest request() const;
   bool writes() const { return !operations_.empty(); }
+  bool only_deletes() const;
   // Of the answer to a request whose compares failed: the key of one that did.
   std::string conflict(const pb::TxnResponse& response) const;
 

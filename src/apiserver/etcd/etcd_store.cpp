@@ -389,7 +389,14 @@ io::Task<Result<CommitResult>> EtcdStore::commit(StoreTransaction transaction) {
 io::Task<Result<CommitResult>> EtcdStore::commit_once(const StoreTransaction* transaction) {
   const etcd::Commit commit(*transaction, delivered_, keys_);
   if (!commit.stale().empty()) co_return CommitResult{.conflicting_key = commit.stale()};
-  FAIRLEAD_CO_TRY(response, co_await client_->txn(commit.request(marker_)));
+  pb::TxnRequest request = commit.request();
+  if (commit.writes()) request.add_success()->mutable_request_put()->set_key(marker_);
+  auto answer = co_await client_->txn(std::move(request));
+  // With its quota used up etcd takes no put, but what makes room again. Without the marker other
+  // servers learn of it from their watches alone, a moment later.
+  if (!answer && etcd::is_out_of_space(answer.error()) && commit.only_deletes())
+    answer = co_await client_->txn(commit.request());
+  FAIRLEAD_CO_TRY(response, std::move(answer));
   CommitResult out{.succeeded = response.succeeded()};
   if (!out.succeeded) {
     out.conflicting_key = commit.conflict(response);
