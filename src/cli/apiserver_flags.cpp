@@ -1,6 +1,7 @@
 #include "cli/apiserver_flags.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <optional>
 
 #include "base/log.hpp"
@@ -50,11 +51,18 @@ Result<std::chrono::nanoseconds> parse_event_ttl(const std::string& text) {
   return *parsed;
 }
 
-// Where pods find this server, if that can be known.
+// Where pods find this server, if that can be known: what is said, what it is bound to, or the
+// first address of this machine that is of the Services' family.
 Result<std::optional<IpAddress>> advertised_address(const ApiServerFlags& flags,
-                                                    const IpAddress& bind) {
+                                                    const IpAddress& bind, IpFamily family,
+                                                    const std::vector<IpAddress>& host) {
   if (flags.advertise_address.empty()) {
-    return means_us_to_pods(bind) ? std::optional(bind) : std::nullopt;
+    if (means_us_to_pods(bind)) return std::optional(bind);
+    if (!bind.is_unspecified()) return std::optional<IpAddress>();
+    const auto found = std::ranges::find_if(host, [family](const IpAddress& address) {
+      return address.family() == family && means_us_to_pods(address);
+    });
+    return found == host.end() ? std::nullopt : std::optional(*found);
   }
   auto address = IpAddress::parse(flags.advertise_address);
   if (!address) return flag_error("advertise-address", address.error());
@@ -116,7 +124,8 @@ void describe(CLI::App& app, ApiServerFlags& flags) {
   describe(app, flags.security);
   app.add_option(
       "--advertise-address", flags.advertise_address,
-      "address at which pods reach this server (default: --bind-address unless it is unspecified)");
+      "address at which pods reach this server (default: --bind-address, or if that is unspecified "
+      "the address of the default route's interface)");
   app.add_option("--tls-san", flags.san, "further names or addresses of the server certificate");
   app.add_option(
       "--write-kubeconfig", flags.kubeconfig,
@@ -137,7 +146,8 @@ std::string kubeconfig_path(const ApiServerFlags& flags) {
   return flags.kubeconfig.empty() ? flags.data_dir + "/admin.kubeconfig" : flags.kubeconfig;
 }
 
-Result<ApiServer::Config> server_config(const ApiServerFlags& flags) {
+Result<ApiServer::Config> server_config(const ApiServerFlags& flags,
+                                        const std::vector<IpAddress>& host) {
   auto bind = IpAddress::parse(flags.bind_address);
   if (!bind) return flag_error("bind-address", bind.error());
   ApiServer::Config config;
@@ -149,7 +159,8 @@ Result<ApiServer::Config> server_config(const ApiServerFlags& flags) {
   FAIRLEAD_CHECK(apply(flags.security, config));
   config.data_directory = flags.data_dir;
   FAIRLEAD_CHECK(add_names(config.names, flags.san));
-  FAIRLEAD_TRY(advertise, advertised_address(flags, *bind));
+  const IpFamily family = config.kinds.service_cidrs.front().address().family();
+  FAIRLEAD_TRY(advertise, advertised_address(flags, *bind, family, host));
   FAIRLEAD_CHECK(listen(config, flags, *bind));
   if (!advertise) return config;
   config.names.addresses.push_back(*advertise);

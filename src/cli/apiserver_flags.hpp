@@ -40,7 +40,9 @@ void configure_log(const ApiServerFlags& flags);
 
 std::string kubeconfig_path(const ApiServerFlags& flags);
 
-// Complete with its listeners, which are bound here; the first is HTTPS.
-Result<apiserver::ApiServer::Config> server_config(const ApiServerFlags& flags);
+// Complete with its listeners, which are bound here; the first is HTTPS. `host`: the addresses of
+// this machine, of which one is advertised where the flags do not say.
+Result<apiserver::ApiServer::Config> server_config(const ApiServerFlags& flags,
+                                                   const std::vector<IpAddress>& host);
 
 }  // namespace fairlead::cli

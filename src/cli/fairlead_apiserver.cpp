@@ -11,6 +11,7 @@
 #include "apiserver/server.hpp"
 #include "base/log.hpp"
 #include "cli/apiserver_flags.hpp"
+#include "cli/host_addresses.hpp"
 #include "io/socket.hpp"
 
 namespace fairlead {
@@ -106,8 +107,12 @@ struct Flags {
 };
 
 io::Task<Result<void>> run_on(apiserver::Store* store, const cli::ApiServerFlags* flags) {
-  FAIRLEAD_CO_TRY(config, cli::server_config(*flags));
+  FAIRLEAD_CO_TRY(config, cli::server_config(*flags, cli::host_addresses()));
   config.store = store;
+  if (!config.advertise) {
+    log::info("Service default/kubernetes is not made: pods cannot reach this address",
+              {{"bind-address", flags->bind_address}, {"advertise-address", ""}});
+  }
   const io::Executor loop = co_await io::asio::this_coro::executor;
   FAIRLEAD_CO_TRY(server, ApiServer::create(loop, std::move(config)));
   co_return co_await serve_and_close(server.get(), flags);

@@ -1,7 +1,4 @@
 // `fairlead up`: API server, controllers and node proxy of this one machine, until Ctrl-C.
-#include <arpa/inet.h>
-#include <sys/socket.h>
-
 #include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -14,9 +11,8 @@
 #include "base/version.hpp"
 #include "cli/apiserver_flags.hpp"
 #include "cli/command.hpp"
+#include "cli/host_addresses.hpp"
 #include "controlplane/single_node.hpp"
-#include "io/sockaddr.hpp"
-#include "io/socket.hpp"
 #include "proxy/node_context.hpp"
 
 namespace fairlead::cli {
@@ -37,33 +33,13 @@ struct UpFlags {
   std::vector<std::string> proxy_flags;
 };
 
-// The address the kernel would use towards the world; nothing is sent. Nothing without a route.
-std::optional<IpAddress> outward_address(const SocketAddress& world) {
-  const auto to = io::to_kernel(world);
-  const io::UniqueFd socket(
-      ::socket(world.address.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket || ::connect(socket.get(), to.get(), to.size) != 0) return std::nullopt;
-  const auto mine = io::local_address(socket);
-  return mine ? std::optional(mine->address) : std::nullopt;
-}
-
-// Documentation addresses (RFC 5737, RFC 3849) stand for the world.
-std::vector<IpAddress> find_node_addresses() {
-  std::vector<IpAddress> out;
-  constexpr Port kDiscard{9};
-  for (const char* world : {"192.0.2.1", "2001:db8::1"}) {
-    const auto parsed = IpAddress::parse(world);
-    check(parsed.has_value(), "a literal address");
-    if (const auto mine = outward_address({.address = *parsed, .port = kDiscard}))
-      out.push_back(*mine);
-  }
-  if (out.empty()) out.push_back(IpAddress::loopback(IpFamily::V4));
-  return out;
-}
-
 Result<std::vector<IpAddress>> node_addresses(const std::string& flag) {
-  if (flag.empty()) return find_node_addresses();
   std::vector<IpAddress> out;
+  if (flag.empty()) {
+    out = host_addresses();
+    if (out.empty()) out.push_back(IpAddress::loopback(IpFamily::V4));
+    return out;
+  }
   for (const std::string_view part : split(flag, ',')) {
     auto address = IpAddress::parse(trim(part));
     if (!address) return address.error().with_context("--node-ip");
@@ -95,15 +71,8 @@ Result<controlplane::SingleNodeConfig> make_config(const UpFlags& flags) {
   controlplane::SingleNodeConfig out;
   FAIRLEAD_TRY(node, node_facts(flags));
   out.node = std::move(node);
-  FAIRLEAD_TRY(server, server_config(flags.server));
+  FAIRLEAD_TRY(server, server_config(flags.server, out.node.addresses));
   out.server = std::move(server);
-  // Service default/kubernetes leads to this node unless the flags say otherwise, or there is no
-  // way to it from a pod.
-  if (!out.server.advertise && !out.node.addresses.front().is_loopback()) {
-    const auto bound = io::local_address(out.server.listeners.front().socket);
-    if (!bound) return bound.error();
-    out.server.advertise = {.address = out.node.addresses.front(), .port = bound->port};
-  }
   for (const IpAddress& address : out.node.addresses) out.server.names.addresses.push_back(address);
   auto pools = controllers::parse_address_ranges(flags.load_balancer_pools);
   if (!pools) return pools.error().with_context("--load-balancer-pool");

@@ -47,13 +47,15 @@ class Up : public testing::Test {
 
   // Starts and waits for what it says when everything serves.
   io::Child start() {
+    return start({fairlead_program(), "up", "--data-dir", data()}, "Ctrl-C ends it.");
+  }
+  io::Child start(Words argv, std::string_view ready) {
     io::UniqueFd output(::open(log().c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    io::Command up = command({fairlead_program(), "up", "--data-dir", data()});
-    up.stdout_fd = up.stderr_fd = output.get();
-    auto child = io::Child::spawn(up);
+    io::Command program = command(std::move(argv));
+    program.stdout_fd = program.stderr_fd = output.get();
+    auto child = io::Child::spawn(program);
     check(child.has_value(), "the program starts");
-    EXPECT_TRUE(eventually([this] { return said().find("Ctrl-C ends it.") != std::string::npos; }))
-        << said();
+    EXPECT_TRUE(eventually([&] { return said().find(ready) != std::string::npos; })) << said();
     return *std::move(child);
   }
   std::string refused(Words words) const {
@@ -144,6 +146,20 @@ TEST_F(Up, APortInUseIsNamed) {
 TEST_F(Up, ABadProxyFlagIsTold) {
   EXPECT_THAT(refused({"--data-dir", data(), "--", "--no-such-flag"}), HasSubstr("--no-such-flag"));
   EXPECT_EQ(rules(), "");
+}
+
+TEST_F(Up, TheApiServerAloneLeadsPodsToTheAddressOfTheDefaultRoute) {
+  const Words words{fairlead_program() + "-apiserver", "--data-dir", data()};
+  const Words found{"get", "endpointslice", "kubernetes", "-o",
+                    "jsonpath={.endpoints[*].addresses[*]}:{.ports[*].port}"};
+  {
+    const io::Child server = start(words, "\"Serving\"");
+    EXPECT_EQ(kubectl(found), "192.0.2.10:6443");
+  }
+  Words on_loopback = words;
+  on_loopback.insert(on_loopback.end(), {"--bind-address", "127.0.0.1"});
+  const io::Child server = start(std::move(on_loopback), "\"Serving\"");
+  EXPECT_THAT(said(), HasSubstr("default/kubernetes is not made"));
 }
 
 TEST_F(Up, ADataFolderThatCannotBeMadeIsNamed) {
