@@ -3,6 +3,7 @@
 #include <boost/json/array.hpp>
 #include <map>
 
+#include "apiserver/field_notes.hpp"
 #include "apiserver/kinds.hpp"
 #include "apiserver/patch.hpp"
 #include "apiserver/review_kinds.hpp"
@@ -88,19 +89,6 @@ Document write_operation(const ResourceInfo& info, std::string_view action) {
   return out;
 }
 
-// The schema of the field at `path` ("spec.ports") below `root`, through the items of lists.
-Document* find_field(Document& root, std::string_view path) {
-  Document* at = &root;
-  for (const std::string_view name : split(path, '.')) {
-    if (value* items = at->if_contains("items")) at = &items->get_object();
-    value* properties = at->if_contains("properties");
-    value* field = properties == nullptr ? nullptr : properties->get_object().if_contains(name);
-    if (field == nullptr) return nullptr;
-    at = &field->get_object();
-  }
-  return at;
-}
-
 // Without these, kubectl apply takes every list for one that is replaced whole.
 void describe_merging(Document& schema, std::string_view kind) {
   for (const MergeRule& rule : merge_rules()) {
@@ -130,6 +118,7 @@ void describe_schema(const ResourceInfo& info, GroupVersion& out) {
   Document described = schema->to_openapi();
   described["x-kubernetes-group-version-kind"] = array{group_version_kind(info)};
   describe_merging(described, info.kind);
+  describe_fields(described, info.group, info.kind);
   out.schemas[schema_name(info)] = std::move(described);
 }
 

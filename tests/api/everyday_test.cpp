@@ -154,6 +154,8 @@ TEST_P(EverydayTest, TheSchemaExplainsAndChecksManifests) {
   EXPECT_THAT(ok({"explain", "service.spec.ports"}), ContainsRegex("nodePort\t<integer>"));
   EXPECT_THAT(ok({"explain", "endpointslices.endpoints.conditions"}),
               ContainsRegex("serving\t<boolean>"));
+  EXPECT_THAT(ok({"explain", "service.spec.externalTrafficPolicy"}),
+              HasSubstr("the client's address may be hidden"));
   std::string faulty(kService);
   faulty.replace(faulty.find("selector"), 8, "selektor");
   EXPECT_THAT(refused({"create", "-f", "-"}, faulty), HasSubstr("unknown field \"s"));
