@@ -227,7 +227,7 @@ Result<Document> ServiceAccountTokens::claims_of(std::string_view token) const {
   // A token without an end is none of ours.
   const auto expires = int_at(*claims, "exp"), not_before = int_at(*claims, "nbf");
   const std::int64_t now = seconds_of(clock_.wall());
-  if (!expires || now > *expires + kLeeway.count()) return refused("it has expired");
+  if (!expires || *expires < now - kLeeway.count()) return refused("it has expired");
   if (not_before && now + kLeeway.count() < *not_before) return refused("it is not valid yet");
   return std::move(*claims);
 }

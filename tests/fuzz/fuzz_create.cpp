@@ -1,32 +1,22 @@
 // Any JSON as the body of a create, or as a patch of what exists, for every kind: it is refused or
 // it is what the server will store and can read again. Nothing is committed (dry run), so that one
 // input never changes the next.
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <string>
 
 #include "apiserver/body.hpp"
-#include "apiserver/kinds.hpp"
-#include "apiserver/object_writer.hpp"
 #include "apiserver/patch.hpp"
-#include "apiserver/store/sqlite_store.hpp"
 #include "fuzz/input.hpp"
-#include "unit/apiserver/run_task.hpp"
+#include "fuzz/memory_server.hpp"
 
 using namespace fairlead;
 using namespace fairlead::apiserver;
 
 namespace {
 
-class Server {
+class Server : fuzz::MemoryServer {
  public:
-  Server()
-      : store_(*open_sqlite_store(loop_.get_executor(), {.path = ":memory:"})),
-        registry_(loop_.get_executor(), *store_,
-                  make_strategies({.service_cidrs = {*IpPrefix::parse("10.0.0.0/24"),
-                                                     *IpPrefix::parse("fd00::/112")}})),
-        writer_(registry_) {
-    check(run_task(loop_, registry_.load()).has_value(), "an empty store is loaded");
+  Server() {
     make("namespaces", R"({"metadata":{"name":"default"}})");
     make("services", R"({"metadata":{"name":"x"},"spec":{"ports":[{"port":80}]}})");
     make("nodes", R"({"metadata":{"name":"x"}})");
@@ -36,9 +26,6 @@ class Server {
     make("configmaps", R"({"metadata":{"name":"x"}})");
     make("endpoints", R"({"metadata":{"name":"x"}})");
   }
-  ~Server() { run_task(loop_, store_->close()); }
-  Server(const Server&) = delete;
-  Server& operator=(const Server&) = delete;
 
   void write(unsigned number, const Document& body) {
     Resource& resource = *registry_.resources()[number / 2 % registry_.resources().size()];
@@ -62,27 +49,6 @@ class Server {
   static Change merge(const Document& body) {
     return [body](const Document& current) { return apply_merge_patch(current, body); };
   }
-  WriteRequest request(std::string name, bool dry_run) const {
-    WriteRequest out;
-    out.context = {.now = clock_.wall(), .dry_run = dry_run, .user = "u", .field_manager = "m"};
-    out.ns = "default";
-    out.name = std::move(name);
-    return out;
-  }
-  void make(std::string_view resource, std::string_view json) {
-    for (const auto& held : registry_.resources()) {
-      if (held->info().resource != resource) continue;
-      const auto made = run_task(
-          loop_, writer_.create(*held, request("", false), boost::json::parse(json).as_object()));
-      check(made.has_value(), "an object to be patched can be made");
-    }
-  }
-
-  FakeClock clock_;
-  io::asio::io_context loop_;
-  std::unique_ptr<Store> store_;
-  Registry registry_;
-  ObjectWriter writer_;
 };
 
 }  // namespace
