@@ -15,16 +15,6 @@
 namespace fairlead::apiserver {
 namespace {
 
-// Boost.JSON reads a number too large for a double as infinite, and writes that as what is no JSON.
-bool has_infinite_number(const boost::json::value& value) {
-  if (const auto* number = value.if_double()) return !std::isfinite(*number);
-  if (const auto* list = value.if_array()) return std::ranges::any_of(*list, has_infinite_number);
-  const auto* object = value.if_object();
-  return object != nullptr && std::ranges::any_of(*object, [](const auto& member) {
-           return has_infinite_number(member.value());
-         });
-}
-
 ApiResult<DecodedBody> parse_yaml(const std::string& body) {
   auto documents = kube::manifest_documents(body);
   if (!documents)
@@ -43,6 +33,15 @@ ApiResult<DecodedBody> parse_protobuf(const std::string& body, const kube::KindN
 }
 
 }  // namespace
+
+bool has_infinite_number(const boost::json::value& value) {
+  if (const auto* number = value.if_double()) return !std::isfinite(*number);
+  if (const auto* list = value.if_array()) return std::ranges::any_of(*list, has_infinite_number);
+  const auto* object = value.if_object();
+  return object != nullptr && std::ranges::any_of(*object, [](const auto& member) {
+           return has_infinite_number(member.value());
+         });
+}
 
 std::string media_type(std::string_view content_type) {
   return to_lower_ascii(trim(content_type.substr(0, content_type.find(';'))));

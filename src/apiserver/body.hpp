@@ -33,6 +33,9 @@ ApiResult<Document> decode_object_body(std::string_view content_type, const std:
 // The type without parameters, in lower case.
 std::string media_type(std::string_view content_type);
 
+// Boost.JSON reads a number too large for a double as infinite, and writes that as what is no JSON.
+bool has_infinite_number(const boost::json::value& value);
+
 // A JSON text with exact integers, bounded depth and a message that names the place of an error.
 ApiResult<DecodedBody> parse_json(std::string_view text);
 

@@ -93,6 +93,9 @@ std::vector<OwnerLink> owners_of(const Document& document) {
 Result<ObjectPtr> make_cached_object(const Strategy& strategy, const std::string& key,
                                      std::string_view stored, Revision revision) {
   FAIRLEAD_TRY(document, parse_stored(stored, key));
+  const auto is_infinite = [](const auto& member) { return has_infinite_number(member.value()); };
+  if (std::ranges::any_of(document, is_infinite))
+    return make_error(ErrorCode::Internal, "stored value of {}: a number is out of range", key);
   strategy.from_stored(document);
   auto out = std::make_shared<CachedObject>();
   out->key = key;
