@@ -64,21 +64,25 @@ function(fairlead_module name folder)
   endif()
 endfunction()
 
-# fairlead_test(NAME FOLDER LABEL [LINK modules...] [ASIO]): one GoogleTest program made of tests/FOLDER/*.cpp;
+# fairlead_test(NAME FOLDER LABEL [LINK modules...]): one GoogleTest program made of tests/FOLDER/*.cpp;
 # each TEST becomes a ctest entry labelled LABEL (unit, golden, packets, api, faults).
 function(fairlead_test name folder label)
-  cmake_parse_arguments(T "ASIO" "" "LINK" ${ARGN})
+  cmake_parse_arguments(T "" "" "LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*.cpp)
   if(NOT sources)
     return()
   endif()
   add_executable(${name} ${sources})
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  fairlead_test_program(${name})
   target_compile_definitions(${name} PRIVATE FAIRLEAD_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     FAIRLEAD_BINARY_DIR="${PROJECT_BINARY_DIR}")
-  target_link_libraries(${name} PRIVATE ${T_LINK} fairlead_options fairlead_warnings GTest::gmock GTest::gtest_main)
-  if(T_ASIO)
-    target_precompile_headers(${name} REUSE_FROM fairlead_asio_pch)
-  endif()
+  target_link_libraries(${name} PRIVATE ${T_LINK})
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${label} TIMEOUT 300)
+endfunction()
+
+# What every program of tests is compiled with. Tests are not optimised: what they test is, and they compile in half the time.
+function(fairlead_test_program name)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE fairlead_test_options)
+  target_precompile_headers(${name} REUSE_FROM fairlead_test_pch)
 endfunction()
