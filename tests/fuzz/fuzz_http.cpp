@@ -62,7 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // What is malformed may be called so at once, or only when the header has ended (or its limit).
   const bool undecided = cut == "not done" && whole == "BadRequest";
   // Beast takes a chunk's size off what a body may have each time it looks at the chunk's header.
-  const bool counted_again = cut == "TooLarge" && whole == "not done";
+  const bool unfinished = whole == "not done" || whole.ends_with(" cut");
+  const bool counted_again = cut == "TooLarge" && unfinished;
   check(whole == cut || undecided || counted_again, "pieces do not matter");
   return 0;
 }
