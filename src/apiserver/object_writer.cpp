@@ -110,18 +110,16 @@ io::Task<ApiResult<Written>> ObjectWriter::create(Resource& resource, WriteReque
   if (!warnings) co_return std::move(warnings).error();
   const std::string base(string_at(body, "metadata.generateName"));
   const bool generate = name_of(body).empty() && !base.empty();
+  Sight sight;
   for (int attempt = 0; attempt < kTries; ++attempt) {
     Document document = body;
     if (generate)
       ensure_object(document, "metadata")["name"] = generated_name(base, random_suffix());
     const std::string name = name_of(document);
     ApiResult<Plan> plan = plan_create(resource, request, std::move(document));
-    if (!plan) {
-      if (generate && plan.error().reason == "AlreadyExists") continue;
-      co_return std::move(plan).error();
-    }
-    append(plan->written.warnings, *warnings);
-    auto written = co_await commit(*std::move(plan));
+    if (!plan && generate && plan.error().reason == "AlreadyExists") continue;
+    if (plan) append(plan->written.warnings, *warnings);
+    auto written = co_await carry_out(std::move(plan), &sight);
     if (!written) co_return std::move(written).error();
     if (*written) co_return std::move(**written);
   }
@@ -208,15 +206,13 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create(Resource& resource,
 
 io::Task<ApiResult<Written>> ObjectWriter::update(Resource& resource, WriteRequest request,
                                                   Change change) {
+  const bool may_create =
+      request.subresource.empty() &&
+      (request.is_apply || (!request.is_patch && resource.strategy.put_may_create()));
+  Sight sight;
   for (int attempt = 0; attempt < kTries; ++attempt) {
     const ApiResult<ObjectPtr> current = resource.get(request.ns, request.name);
-    if (!current && current.error().code != 404) co_return current.error();
-    if (!current) {
-      const bool may_create =
-          request.is_apply || (!request.is_patch && resource.strategy.put_may_create());
-      if (!request.subresource.empty() || !may_create) {
-        co_return current.error();
-      }
+    if (!current && current.error().code == 404 && may_create) {
       ApiResult<Document> body = change({});
       if (!body) co_return std::move(body).error();
       if (name_of(*body) != request.name) {
@@ -225,14 +221,13 @@ io::Task<ApiResult<Written>> ObjectWriter::update(Resource& resource, WriteReque
                         name_of(*body), request.name));
       }
       auto created = co_await create(resource, request, *std::move(body));
-      const bool overtaken =
-          request.is_apply && !created && created.error().reason == "AlreadyExists";
+      const bool overtaken = !created && created.error().reason == "AlreadyExists";
       if (!overtaken) co_return created;
       continue;
     }
-    ApiResult<Plan> plan = plan_update(resource, request, **current, change);
-    if (!plan) co_return std::move(plan).error();
-    auto written = co_await commit(*std::move(plan));
+    ApiResult<Plan> plan =
+        current ? plan_update(resource, request, **current, change) : current.error();
+    auto written = co_await carry_out(std::move(plan), &sight);
     if (!written) co_return std::move(written).error();
     if (*written) co_return std::move(**written);
   }
@@ -316,21 +311,24 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::store_changed(Resource& resource,
   return plan;
 }
 
+ApiResult<ObjectWriter::Plan> ObjectWriter::plan_create_subresource(Resource& resource,
+                                                                    const WriteRequest& request,
+                                                                    const Document& body) {
+  FAIRLEAD_TRY(current, resource.get(request.ns, request.name));
+  Document old = current->document();
+  Document next = old;
+  FAIRLEAD_CHECK(
+      resource.strategy.create_subresource(request.context, request.subresource, body, next));
+  PendingTransaction transaction(registry_, request.context.now);
+  return store_changed(resource, request, *current, transaction, std::move(old), std::move(next),
+                       {});
+}
+
 io::Task<ApiResult<Written>> ObjectWriter::create_subresource(Resource& resource,
                                                               WriteRequest request, Document body) {
+  Sight sight;
   for (int attempt = 0; attempt < kTries; ++attempt) {
-    const ApiResult<ObjectPtr> current = resource.get(request.ns, request.name);
-    if (!current) co_return current.error();
-    Document old = (*current)->document();
-    Document next = old;
-    auto done =
-        resource.strategy.create_subresource(request.context, request.subresource, body, next);
-    if (!done) co_return std::move(done).error();
-    PendingTransaction transaction(registry_, request.context.now);
-    ApiResult<Plan> plan = store_changed(resource, request, **current, transaction, std::move(old),
-                                         std::move(next), {});
-    if (!plan) co_return std::move(plan).error();
-    auto written = co_await commit(*std::move(plan));
+    auto written = co_await carry_out(plan_create_subresource(resource, request, body), &sight);
     if (!written) co_return std::move(written).error();
     if (*written) co_return std::move(**written);
   }
@@ -342,17 +340,17 @@ io::Task<ApiResult<Written>> ObjectWriter::create_subresource(Resource& resource
 io::Task<ApiResult<Written>> ObjectWriter::remove(Resource& resource, WriteRequest request,
                                                   DeleteOptions options) {
   const std::string key = resource.key(request.ns, request.name);
+  Sight sight;
   for (int attempt = 0; attempt < kTries; ++attempt) {
     const ObjectPtr current = resource.cache.find(key);
     const auto* unreadable = resource.cache.find_unreadable(key);
-    if (current == nullptr && unreadable == nullptr)
-      co_return not_found(resource.info().qualified_resource(), request.name);
-    ApiResult<Plan> plan =
-        current != nullptr
-            ? plan_remove(resource, request, *current, options)
-            : plan_remove_unreadable(resource, request, unreadable->revision, options);
-    if (!plan) co_return std::move(plan).error();
-    auto written = co_await commit(*std::move(plan));
+    ApiResult<Plan> plan = not_found(resource.info().qualified_resource(), request.name);
+    if (current != nullptr) {
+      plan = plan_remove(resource, request, *current, options);
+    } else if (unreadable != nullptr) {
+      plan = plan_remove_unreadable(resource, request, unreadable->revision, options);
+    }
+    auto written = co_await carry_out(std::move(plan), &sight);
     if (!written) co_return std::move(written).error();
     if (*written) co_return std::move(**written);
   }
@@ -458,8 +456,26 @@ ApiResult<ObjectWriter::Plan> ObjectWriter::remove_now(Resource& resource,
 
 // ---- commit
 
+// A commit proves that what its plan looked at is as it was. A refusal, and that there is nothing
+// to do, have no such proof: they count once it is known that others have not written meanwhile.
+io::Task<ApiResult<std::optional<Written>>> ObjectWriter::carry_out(ApiResult<Plan> plan,
+                                                                    Sight* sight) {
+  const bool ends_here = !plan || plan->nothing_to_do;
+  if (ends_here && !sight->is_current) {
+    const Revision seen = registry_.store().current_revision();
+    const auto now = co_await registry_.store().synchronize();
+    if (!now) co_return to_status(now.error());
+    sight->is_current = true;
+    if (*now != seen) co_return std::optional<Written>();
+  }
+  if (!plan) co_return std::move(plan).error();
+  if (plan->nothing_to_do) co_return std::optional<Written>(std::move(plan->written));
+  auto written = co_await commit(*std::move(plan));
+  sight->is_current = true;  // one that lost its race has looked again
+  co_return written;
+}
+
 io::Task<ApiResult<std::optional<Written>>> ObjectWriter::commit(Plan plan) {
-  if (plan.nothing_to_do) co_return std::optional<Written>(std::move(plan.written));
   std::vector<std::string> keys;
   for (const Operation& operation : plan.transaction.operations) keys.push_back(operation.key);
   auto result = co_await registry_.store().commit(std::move(plan.transaction));

@@ -1,6 +1,6 @@
 // ObjectWriter: create, update and delete of any kind: the sequence of strategy.hpp around one
-// compare-and-swap, run again on fresh state when it loses a race. HTTP, patch formats and
-// encodings are the caller's.
+// compare-and-swap, run again on fresh state when it loses a race, or would be refused by what may
+// be stale. Callers need not see to current caches. HTTP, patch formats and encodings are theirs.
 #pragma once
 
 #include <functional>
@@ -81,6 +81,8 @@ class ObjectWriter {
                               const CachedObject& current, const DeleteOptions& options);
   ApiResult<Plan> plan_remove_unreadable(Resource& resource, const WriteRequest& request,
                                          Revision revision, const DeleteOptions& options);
+  ApiResult<Plan> plan_create_subresource(Resource& resource, const WriteRequest& request,
+                                          const Document& body);
   ApiResult<Plan> store_changed(Resource& resource, const WriteRequest& request,
                                 const CachedObject& current, PendingTransaction& transaction,
                                 Document old, Document next, std::vector<std::string> warnings);
@@ -89,7 +91,12 @@ class ObjectWriter {
                              Document object);
   ApiResult<void> check_namespace(const Resource& resource, std::string_view ns,
                                   std::string_view name, PendingTransaction& transaction) const;
-  // nullopt: lost a race.
+  // What one request knows of the caches it plans from.
+  struct Sight {
+    bool is_current = false;  // they had everything that was committed before it came
+  };
+  // nullopt: others have written meanwhile; to be planned anew.
+  io::Task<ApiResult<std::optional<Written>>> carry_out(ApiResult<Plan> plan, Sight* sight);
   io::Task<ApiResult<std::optional<Written>>> commit(Plan plan);
 
   ApiResult<void> check_guard(const Resource& resource, const WriteRequest& request,

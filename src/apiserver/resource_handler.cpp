@@ -71,7 +71,10 @@ std::string_view to_string(Verb verb) {
 io::Task<ApiResult<io::HttpResponse>> ResourceHandler::answer(ResourceCall call) {
   auto view = view_of(call);
   if (!view) co_return std::move(view).error();
-  if (call.url->param("resourceVersion").value_or("").empty()) {
+  // What writes one object sees to that itself, most often by its commit alone.
+  const bool reads = call.verb == Verb::Get || call.verb == Verb::List;
+  if ((reads && call.url->param("resourceVersion").value_or("").empty()) ||
+      call.verb == Verb::DeleteCollection) {
     FAIRLEAD_CO_CHECK(co_await be_current());
   }
   switch (call.verb) {

@@ -106,6 +106,7 @@ class KindsTest : public testing::Test {
 
   FakeClock clock_;
   io::asio::io_context loop_;
+  std::unique_ptr<Store> store_;
   std::unique_ptr<Registry> registry_;
 
   // "events" or "events.events.k8s.io", as kubectl takes it.
@@ -134,8 +135,6 @@ class KindsTest : public testing::Test {
     registry_.reset();
     store_.reset();
   }
-
-  std::unique_ptr<Store> store_;
 };
 
 }  // namespace fairlead::apiserver
