@@ -206,6 +206,9 @@ ObjectCache::ObjectCache(const Strategy& strategy, io::Executor executor)
 ObjectCache::~ObjectCache() { check(watchers_.empty(), "watches end before their cache"); }
 
 void ObjectCache::load(const ListPage& page) {
+  objects_.clear();
+  unreadable_.clear();
+  last_change_ = 0;
   for (const KeyValue& item : page.items) {
     last_change_ = std::max(last_change_, item.mod_revision);
     auto object = make_cached_object(strategy_, item.key, *item.value, item.mod_revision);

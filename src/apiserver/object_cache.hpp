@@ -131,8 +131,8 @@ class ObjectCache {
   ObjectCache(const ObjectCache&) = delete;
   ObjectCache& operator=(const ObjectCache&) = delete;
 
-  // Starts from the state at `base`, whose items are given; changes follow through apply(). Once,
-  // at start.
+  // Starts from the state at `base`, whose items are given; changes follow through apply(). At
+  // start; again where the changes since are not to be had.
   void load(const ListPage& page);
   // The next changes, in revision order.
   void apply(const EventBatch& batch);

@@ -28,11 +28,21 @@ io::Task<Result<void>> Registry::load() {
 }
 
 // Starts from an old state and replays the changes since, so that the ring of past events is
-// filled.
+// filled. While others write, the store may forget that state before it is watched from there: a
+// younger one, halfway to the present, leaves more time.
 io::Task<Result<void>> Registry::load_resource(Resource& resource) {
-  const Revision now = store_.current_revision();
-  const Revision base =
-      std::max(store_.compacted_revision(), now > kReplayed ? now - kReplayed : Revision{1});
+  const Revision first = store_.current_revision();
+  Revision base = first > kReplayed ? first - kReplayed : Revision{1};
+  while (true) {
+    base = std::max(base, store_.compacted_revision());
+    const auto loaded = co_await load_from(resource, base);
+    const Revision now = store_.current_revision();
+    if (loaded || loaded.error().code != ErrorCode::Expired || base >= now) co_return loaded;
+    base += (now - base + 1) / 2;
+  }
+}
+
+io::Task<Result<void>> Registry::load_from(Resource& resource, Revision base) {
   const std::string prefix = resource.info().storage_prefix;
   FAIRLEAD_CO_TRY(page, co_await store_.list({.prefix = prefix, .revision = base}));
   resource.cache.load(page);

@@ -67,6 +67,7 @@ class Registry final : public StateReader {
 
  private:
   io::Task<Result<void>> load_resource(Resource& resource);
+  io::Task<Result<void>> load_from(Resource& resource, Revision base);
   io::Task<Result<void>> load_ranges();
   const Resource* resource_of(std::string_view key) const;
   void apply(Resource& resource, const EventBatch& batch);

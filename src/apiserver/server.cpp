@@ -107,6 +107,7 @@ class Server final : public ApiServer {
     collector_.load();
     repair_.load();
     FAIRLEAD_CO_CHECK(co_await prepare_patiently());
+    is_member_ = kubernetes_.has_value();
     if (kubernetes_) tasks_.spawn(kubernetes_->run());
     tasks_.spawn(reaper_.run());
     tasks_.spawn(collector_.run());
@@ -123,7 +124,7 @@ class Server final : public ApiServer {
   io::Task<void> close() override {
     for (const auto& server : servers_) co_await server->close();
     co_await tasks_.close();
-    if (kubernetes_) co_await kubernetes_->leave();
+    if (is_member_) co_await kubernetes_->leave();
     if (own_store_) co_await own_store_->close();
   }
 
@@ -203,6 +204,7 @@ class Server final : public ApiServer {
   RoleAggregator role_aggregator_;
   EventExpiry expiry_;
   std::optional<KubernetesService> kubernetes_;
+  bool is_member_ = false;  // of those that Service default/kubernetes leads to
   std::vector<std::unique_ptr<io::HttpServer>> servers_;
   io::TaskGroup tasks_;
 };
