@@ -110,7 +110,7 @@ class EtcdStore final : public Store {
   std::string prefix_, marker_;
 
   std::shared_ptr<Subscription::List> subscribers_ = std::make_shared<Subscription::List>();
-  std::list<io::Event*> waiters_;  // of delivered()
+  std::multimap<Revision, io::Event*> waiters_;  // of delivered(), by what they wait for
   Revision delivered_ = 0;
   EventHistory history_;
   // mod_revision of every key, to tell what changed across a gap.
@@ -269,7 +269,8 @@ void EtcdStore::deliver(std::vector<StoreEvent> events, Revision revision, bool 
     subscriber->after = delivered_;
     subscriber->handler(EventBatch{.events = matching, .revision = delivered_, .gap = gap});
   }
-  for (io::Event* waiter : waiters_) waiter->notify();
+  for (auto waiter = waiters_.begin(); waiter != waiters_.upper_bound(delivered_); ++waiter)
+    waiter->second->notify();
 }
 
 // Events of before the start are replayed; what was learnt then is newer.
@@ -289,7 +290,7 @@ void EtcdStore::remember_keys(const std::vector<StoreEvent>& events) {
 io::Task<bool> EtcdStore::delivered(Revision revision) {
   const auto until = std::chrono::steady_clock::now() + kDeliveryTimeout;
   io::Event wake(loop_);
-  const auto place = waiters_.insert(waiters_.end(), &wake);
+  const auto place = waiters_.emplace(revision, &wake);
   while (delivered_ < revision && co_await wake.wait_until(until)) {
   }
   waiters_.erase(place);
