@@ -37,7 +37,8 @@ Result<void> write_program_kubeconfigs(const ApiServer& server, const std::strin
   return apiserver::write_private_file(data_dir + "/controller.kubeconfig", controller);
 }
 
-io::Task<Result<void>> serve(ApiServer* server, const cli::ApiServerFlags* flags) {
+io::Task<Result<void>> serve(ApiServer* server, const cli::ApiServerFlags* flags,
+                             bool is_advertised) {
   FAIRLEAD_CO_CHECK(co_await server->start());
   const auto addresses = server->addresses();
   const std::string url = fmt::format("https://{}", io::reachable(addresses.front()));
@@ -47,14 +48,19 @@ io::Task<Result<void>> serve(ApiServer* server, const cli::ApiServerFlags* flags
   FAIRLEAD_CO_CHECK(apiserver::write_private_file(kubeconfig_path, kubeconfig));
   log::info("Serving", {{"url", url}, {"kubeconfig", kubeconfig_path}});
   if (addresses.size() > 1) log::info("Serving", {{"url", fmt::format("http://{}", addresses[1])}});
+  if (!is_advertised) {
+    log::info("Service default/kubernetes is not made: pods cannot reach this address",
+              {{"bind-address", flags->bind_address}, {"advertise-address", ""}});
+  }
   io::asio::signal_set signals(co_await io::asio::this_coro::executor, SIGINT, SIGTERM);
   const auto [failed, signal] = co_await signals.async_wait(io::kNoThrow);
   if (!failed) log::info("Stopping", {{"signal", signal}});
   co_return Result<void>();
 }
 
-io::Task<Result<void>> serve_and_close(ApiServer* server, const cli::ApiServerFlags* flags) {
-  const Result<void> served = co_await serve(server, flags);
+io::Task<Result<void>> serve_and_close(ApiServer* server, const cli::ApiServerFlags* flags,
+                                       bool is_advertised) {
+  const Result<void> served = co_await serve(server, flags, is_advertised);
   co_await server->close();
   co_return served;
 }
@@ -109,13 +115,10 @@ struct Flags {
 io::Task<Result<void>> run_on(apiserver::Store* store, const cli::ApiServerFlags* flags) {
   FAIRLEAD_CO_TRY(config, cli::server_config(*flags, cli::host_addresses()));
   config.store = store;
-  if (!config.advertise) {
-    log::info("Service default/kubernetes is not made: pods cannot reach this address",
-              {{"bind-address", flags->bind_address}, {"advertise-address", ""}});
-  }
+  const bool is_advertised = config.advertise.has_value();
   const io::Executor loop = co_await io::asio::this_coro::executor;
   FAIRLEAD_CO_TRY(server, ApiServer::create(loop, std::move(config)));
-  co_return co_await serve_and_close(server.get(), flags);
+  co_return co_await serve_and_close(server.get(), flags, is_advertised);
 }
 
 io::Task<Result<void>> run(const Flags* flags) {
