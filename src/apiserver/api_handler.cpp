@@ -364,6 +364,9 @@ io::Task<ApiHandler::Answer> ApiHandler::answer_resource(io::HttpExchange* excha
   const auto counted = limits_.begin(is_reading(exchange->request().method));
   if (!counted) co_return counted.error();
   if (Reviews::wants_token(*call)) {
+    // The account may have been made a moment ago, by another server.
+    const auto current = co_await registry_.store().synchronize();
+    if (!current) co_return to_status(current.error());
     const auto issued = reviews_.issue_token(*call);
     if (!issued) co_return issued.error();
     co_return std::optional(created_response(*issued, plain_format(exchange->request())));

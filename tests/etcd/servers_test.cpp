@@ -146,6 +146,18 @@ TEST_F(ServersTest, WhatOneAnsweredTheOtherKnows) {
 }
 
 // A /24 has 254 addresses; two servers hand out 100 at the same time.
+TEST_F(ServersTest, AnAccountMadeByOneHasATokenFromTheOtherAtOnce) {
+  const std::string accounts = "/api/v1/namespaces/kube-public/serviceaccounts";
+  for (int i = 0; i < 20; ++i) {
+    const std::string name = fmt::format("robot{}", i);
+    ASSERT_EQ(
+        a().ask("POST", accounts, fmt::format(R"({{"metadata":{{"name":"{}"}}}})", name)).status,
+        201);
+    EXPECT_EQ(b().ask("POST", fmt::format("{}/{}/token", accounts, name), "{}").status, 201)
+        << name;
+  }
+}
+
 TEST_F(ServersTest, TheKindsAroundServicesAreOneToBoth) {
   const std::string events = "/apis/events.k8s.io/v1/namespaces/kube-public/events";
   ASSERT_EQ(a().ask("POST", events, R"({"metadata":{"name":"x"},"reason":"r","action":"a",
