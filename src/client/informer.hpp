@@ -9,6 +9,8 @@
 
 #include <functional>
 #include <map>
+#include <ranges>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,11 @@ class Store final : public ReflectorHandler<T> {
   }
   // By key, ascending.
   const std::map<kube::NamespacedName, T>& all() const { return objects_; }
+  // Those of one namespace, likewise.
+  auto in_namespace(const std::string& namespace_) const {
+    return std::ranges::subrange(objects_.lower_bound({namespace_, ""}),
+                                 objects_.lower_bound({namespace_ + '\0', ""}));
+  }
   std::size_t size() const { return objects_.size(); }
   // The store has held the whole collection at least once.
   bool has_synced() const { return synced_; }

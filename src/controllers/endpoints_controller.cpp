@@ -3,8 +3,7 @@
 #include "base/log.hpp"
 #include "controllers/endpoints_reconcile.hpp"
 #include "controllers/keys.hpp"
-#include "controllers/pod_changes.hpp"
-#include "kube/selector.hpp"
+#include "controllers/selected_pods.hpp"
 
 namespace fairlead::controllers {
 namespace {
@@ -52,25 +51,13 @@ void EndpointsController::mark(const NamespacedName& service, std::chrono::milli
   loop_.mark(service.to_string(), delay);
 }
 
-void EndpointsController::mark_services_of(const Pod& pod) {
-  const auto& services = config_.services->all();
-  const std::string& namespace_ = pod.metadata.namespace_;
-  for (auto it = services.lower_bound({namespace_, ""});
-       it != services.end() && it->first.namespace_ == namespace_; ++it) {
-    if (it->second.selector.empty()) continue;
-    if (kube::LabelSelector::match_all(it->second.selector).matches(pod.metadata.labels))
-      mark(it->first, config_.batch_period);
-  }
-}
-
 void EndpointsController::service_changed(const Service* before, const Service* after) {
   mark(key_of((after != nullptr ? after : before)->metadata));
 }
 
 void EndpointsController::pod_changed(const Pod* before, const Pod* after) {
-  if (before != nullptr && after != nullptr && !matters_to_endpoints(*before, *after)) return;
-  if (before != nullptr) mark_services_of(*before);
-  if (after != nullptr) mark_services_of(*after);
+  for (const NamespacedName& service : services_concerned(before, after, *config_.services))
+    mark(service, config_.batch_period);
 }
 
 // Endpoints that somebody else wrote for no Service are left alone.
@@ -95,12 +82,7 @@ io::Task<Result<void>> EndpointsController::sync(NamespacedName key) {
     if (!removed && !is_stale(removed.error())) co_return std::move(removed).error();
     co_return Result<void>{};
   }
-  std::vector<const Pod*> pods;
-  const auto& all = config_.pods->all();
-  for (auto it = all.lower_bound({key.namespace_, ""});
-       it != all.end() && it->first.namespace_ == key.namespace_; ++it) {
-    pods.push_back(&it->second);
-  }
+  const auto pods = pods_in(*config_.pods, key.namespace_);
   auto wanted = reconcile_endpoints(*service, pods, existing);
   if (!wanted) co_return Result<void>{};
   co_return co_await write(*std::move(wanted), existing != nullptr);

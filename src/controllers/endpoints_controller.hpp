@@ -41,7 +41,6 @@ class EndpointsController {
   void pod_changed(const kube::Pod* before, const kube::Pod* after);
   void endpoints_changed(const kube::Endpoints* before, const kube::Endpoints* after);
   void mark(const kube::NamespacedName& service, std::chrono::milliseconds delay = {});
-  void mark_services_of(const kube::Pod& pod);
   bool stores_synced() const;
   io::Task<Result<void>> sync(kube::NamespacedName key);
   io::Task<Result<void>> write(kube::Endpoints endpoints, bool exists);

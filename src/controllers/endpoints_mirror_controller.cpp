@@ -1,7 +1,5 @@
 #include "controllers/endpoints_mirror_controller.hpp"
 
-#include "base/log.hpp"
-#include "base/text.hpp"
 #include "controllers/keys.hpp"
 
 namespace fairlead::controllers {
@@ -10,16 +8,15 @@ namespace {
 using kube::EndpointSlice;
 using kube::NamespacedName;
 
-constexpr std::chrono::seconds kWritePatience{5};
-
-std::uint64_t revision_of(const EndpointSlice& slice) {
-  return parse_uint(slice.metadata.resource_version).value_or(0);
+const EndpointSlice* mirrored(const EndpointSlice* slice) {
+  return slice != nullptr && is_mirrored(*slice) ? slice : nullptr;
 }
 
 }  // namespace
 
 EndpointsMirrorController::EndpointsMirrorController(io::Executor executor, Config config)
     : config_(config),
+      slices_(*config.slices, *config.clock),
       loop_(std::move(executor),
             {.clock = config.clock,
              .failure = "Endpoints not mirrored",
@@ -47,19 +44,8 @@ void EndpointsMirrorController::mark(const NamespacedName& name, std::chrono::na
 
 void EndpointsMirrorController::slice_changed(const EndpointSlice* before,
                                               const EndpointSlice* after) {
-  for (const EndpointSlice* slice : {before, after}) {
-    if (slice == nullptr || !is_mirrored(*slice)) continue;
-    const auto label = slice->metadata.labels.find(kube::label::kServiceName);
-    if (label == slice->metadata.labels.end()) continue;
-    const NamespacedName service{slice->metadata.namespace_, label->second};
-    if (slice == after) {
-      slices_[service].insert(slice->metadata.name);
-    } else if (const auto held = slices_.find(service); held != slices_.end()) {
-      held->second.erase(slice->metadata.name);
-      if (held->second.empty()) slices_.erase(held);
-    }
+  for (const NamespacedName& service : slices_.changed(mirrored(before), mirrored(after)))
     mark(service);
-  }
 }
 
 bool EndpointsMirrorController::stores_synced() const {
@@ -67,41 +53,15 @@ bool EndpointsMirrorController::stores_synced() const {
          config_.slices->has_synced();
 }
 
-bool EndpointsMirrorController::waits_for_own_writes(const NamespacedName& name) {
-  const auto writes = outstanding_.find(name);
-  if (writes == outstanding_.end()) return false;
-  std::erase_if(writes->second, [&](const auto& entry) {
-    const auto& [slice, expected] = entry;
-    if (expected.patience <= config_.clock->mono()) return true;
-    const EndpointSlice* seen = config_.slices->get({name.namespace_, slice});
-    if (expected.revision == 0) return seen == nullptr;
-    return seen != nullptr && revision_of(*seen) >= expected.revision;
-  });
-  if (!writes->second.empty()) return true;
-  outstanding_.erase(writes);
-  return false;
-}
-
-void EndpointsMirrorController::expect(const NamespacedName& name, const EndpointSlice& written) {
-  outstanding_[name][written.metadata.name] = {.revision = revision_of(written),
-                                               .patience = config_.clock->mono() + kWritePatience};
-}
-
 io::Task<Result<void>> EndpointsMirrorController::sync(NamespacedName name) {
-  if (waits_for_own_writes(
-          name)) {  // their return marks the name; this is for one that never comes
-    mark(name, kWritePatience);
+  if (slices_.waits_for_own_writes(name)) {
+    // Their return marks the name; this is for one that never comes.
+    mark(name, ServiceSlices::kPatience);
     co_return Result<void>{};
   }
   const kube::Endpoints* endpoints = config_.endpoints->get(name);
   if (endpoints == nullptr) told_.erase(name);
-  std::vector<const EndpointSlice*> slices;
-  if (const auto held = slices_.find(name); held != slices_.end()) {
-    for (const std::string& slice : held->second) {
-      if (const auto* known = config_.slices->get({name.namespace_, slice}))
-        slices.push_back(known);
-    }
-  }
+  const auto slices = slices_.of(name);
   MirrorOutcome outcome = mirror_endpoints({.service = config_.services->get(name),
                                             .endpoints = endpoints,
                                             .slices = slices,
@@ -114,17 +74,16 @@ io::Task<Result<void>> EndpointsMirrorController::write(NamespacedName name,
                                                         EndpointSliceWrites writes) {
   for (EndpointSlice& slice : writes.create) {
     FAIRLEAD_CO_TRY(made, co_await config_.client->create_object(std::move(slice)));
-    expect(name, made);
+    slices_.written(name, made);
   }
   for (EndpointSlice& slice : writes.update) {
     FAIRLEAD_CO_TRY(made, co_await config_.client->replace_object(std::move(slice)));
-    expect(name, made);
+    slices_.written(name, made);
   }
-  for (EndpointSlice& slice : writes.remove) {
+  for (const EndpointSlice& slice : writes.remove) {
     const auto gone = co_await config_.client->remove_object<EndpointSlice>(key_of(slice.metadata));
     if (!gone && gone.error().code != ErrorCode::NotFound) co_return gone.error();
-    slice.metadata.resource_version.clear();
-    expect(name, slice);
+    slices_.removed(name, slice.metadata.name);
   }
   co_return Result<void>{};
 }

@@ -7,14 +7,14 @@
 
 #include <chrono>
 #include <map>
-#include <set>
-#include <string>
+#include <vector>
 
 #include "base/clock.hpp"
 #include "client/api_client.hpp"
 #include "client/event_recorder.hpp"
 #include "client/informer.hpp"
 #include "controllers/endpoints_mirror.hpp"
+#include "controllers/service_slices.hpp"
 #include "controllers/sync_loop.hpp"
 #include "io/task.hpp"
 
@@ -42,25 +42,16 @@ class EndpointsMirrorController {
   io::Task<void> run() { return loop_.run(); }
 
  private:
-  struct Outstanding {
-    std::uint64_t revision = 0;  // 0 = a deletion
-    MonoTime patience;
-  };
-
   void mark(const kube::NamespacedName& name, std::chrono::nanoseconds delay = {});
   void slice_changed(const kube::EndpointSlice* before, const kube::EndpointSlice* after);
   bool stores_synced() const;
-  bool waits_for_own_writes(const kube::NamespacedName& name);
   io::Task<Result<void>> sync(kube::NamespacedName name);
   io::Task<Result<void>> write(kube::NamespacedName name, EndpointSliceWrites writes);
-  void expect(const kube::NamespacedName& name, const kube::EndpointSlice& written);
   void tell(const kube::Endpoints& endpoints, const std::vector<MirrorFinding>& findings);
 
   Config config_;
+  ServiceSlices slices_;  // mirrored ones
   SyncLoop loop_;
-  std::map<kube::NamespacedName, std::set<std::string>> slices_;  // mirrored ones, by service
-  std::map<kube::NamespacedName, std::map<std::string, Outstanding>>
-      outstanding_;  // by service, then slice
   std::map<kube::NamespacedName, std::vector<MirrorFinding>> told_;
 };
 

@@ -3,9 +3,8 @@
 #include <algorithm>
 
 #include "base/log.hpp"
-#include "base/text.hpp"
 #include "controllers/keys.hpp"
-#include "controllers/pod_changes.hpp"
+#include "controllers/selected_pods.hpp"
 #include "controllers/topology_hints.hpp"
 #include "kube/selector.hpp"
 
@@ -18,32 +17,11 @@ using kube::Pod;
 using kube::Service;
 using std::chrono::milliseconds;
 
-constexpr std::chrono::seconds kWritePatience{5};
-
-// The name of the service a slice belongs to, empty if it belongs to none.
-std::string service_name_of(const EndpointSlice& slice) {
-  const auto label = slice.metadata.labels.find(kube::label::kServiceName);
-  return label == slice.metadata.labels.end() ? std::string() : label->second;
-}
-
-// Pods of one namespace: keys are ordered by namespace first.
-std::vector<const Pod*> pods_in(const client::Store<Pod>& store, const std::string& namespace_) {
-  std::vector<const Pod*> out;
-  for (auto it = store.all().lower_bound({namespace_, ""});
-       it != store.all().end() && it->first.namespace_ == namespace_; ++it) {
-    out.push_back(&it->second);
-  }
-  return out;
-}
-
-std::uint64_t revision_of(const EndpointSlice& slice) {
-  return parse_uint(slice.metadata.resource_version).value_or(0);
-}
-
 }  // namespace
 
 EndpointSliceController::EndpointSliceController(io::Executor executor, Config config)
     : config_(config),
+      slices_(*config.slices, *config.clock),
       loop_(std::move(executor),
             {.clock = config.clock,
              .failure = "endpoint slices not written",
@@ -70,53 +48,18 @@ void EndpointSliceController::mark(const NamespacedName& service, milliseconds d
   loop_.mark(service.to_string(), delay);
 }
 
-void EndpointSliceController::mark_services_of(const Pod& pod) {
-  const auto& services = config_.services->all();
-  const std::string& namespace_ = pod.metadata.namespace_;
-  for (auto it = services.lower_bound({namespace_, ""});
-       it != services.end() && it->first.namespace_ == namespace_; ++it) {
-    const Service& service = it->second;
-    if (wants_endpoint_slices(service) &&
-        kube::LabelSelector::match_all(service.selector).matches(pod.metadata.labels)) {
-      mark(it->first, config_.batch_period);
-    }
-  }
-}
-
 void EndpointSliceController::service_changed(const Service* before, const Service* after) {
-  mark(key_of((after != nullptr ? after : before)->metadata), milliseconds{0});
+  mark(key_of((after != nullptr ? after : before)->metadata));
 }
 
 void EndpointSliceController::pod_changed(const Pod* before, const Pod* after) {
-  if (before != nullptr && after != nullptr && !matters_to_endpoints(*before, *after)) return;
-  if (before != nullptr) mark_services_of(*before);
-  if (after != nullptr) mark_services_of(*after);
+  for (const NamespacedName& service : services_concerned(before, after, *config_.services))
+    mark(service, config_.batch_period);
 }
 
 void EndpointSliceController::slice_changed(const EndpointSlice* before,
                                             const EndpointSlice* after) {
-  for (const EndpointSlice* slice : {before, after}) {
-    const std::string name = slice == nullptr ? "" : service_name_of(*slice);
-    if (name.empty()) continue;
-    const NamespacedName service{slice->metadata.namespace_, name};
-    auto& held = slices_by_service_[service];
-    if (slice == after) {
-      held.insert(slice->metadata.name);
-    } else {
-      held.erase(slice->metadata.name);
-    }
-    if (held.empty()) slices_by_service_.erase(service);
-    mark(service, milliseconds{0});
-  }
-  const auto written = outstanding_.find(key_of((after != nullptr ? after : before)->metadata));
-  if (written == outstanding_.end()) return;
-  const bool came_back = after == nullptr ? written->second.revision == 0
-                                          : written->second.revision != 0 &&
-                                                revision_of(*after) >= written->second.revision;
-  if (!came_back) return;
-  const NamespacedName service{written->first.namespace_, written->second.service};
-  outstanding_.erase(written);
-  mark(service, milliseconds{0});
+  for (const NamespacedName& service : slices_.changed(before, after)) mark(service);
 }
 
 void EndpointSliceController::node_changed(const kube::Node* before, const kube::Node* after) {
@@ -126,46 +69,21 @@ void EndpointSliceController::node_changed(const kube::Node* before, const kube:
   };
   if (zone_cpu_differs(before, after)) {
     for (const auto& [key, service] : config_.services->all()) {
-      if (wants_endpoint_slices(service) && wants_topology_hints(service))
-        mark(key, milliseconds{0});
+      if (wants_endpoint_slices(service) && wants_topology_hints(service)) mark(key);
     }
   }
   if (before != nullptr && after != nullptr && zone_of(before) == zone_of(after)) return;
   const std::string& name = (after != nullptr ? after : before)->metadata.name;
   for (const auto& [key, pod] : config_.pods->all()) {
-    if (pod.node_name == name) mark_services_of(pod);
+    if (pod.node_name != name) continue;
+    for (const NamespacedName& service : services_selecting(pod, *config_.services))
+      mark(service, config_.batch_period);
   }
 }
 
 bool EndpointSliceController::stores_synced() const {
   return config_.services->has_synced() && config_.pods->has_synced() &&
          config_.nodes->has_synced() && config_.slices->has_synced();
-}
-
-std::vector<const EndpointSlice*> EndpointSliceController::slices_of(
-    const NamespacedName& key) const {
-  std::vector<const EndpointSlice*> out;
-  const auto names = slices_by_service_.find(key);
-  if (names == slices_by_service_.end()) return out;
-  for (const std::string& name : names->second) {
-    if (const EndpointSlice* slice = config_.slices->get({key.namespace_, name}))
-      out.push_back(slice);
-  }
-  return out;
-}
-
-bool EndpointSliceController::waits_for_own_writes(const NamespacedName& key) {
-  const MonoTime now = config_.clock->mono();
-  std::erase_if(outstanding_, [&](const auto& entry) { return entry.second.patience <= now; });
-  return std::ranges::any_of(outstanding_, [&](const auto& entry) {
-    return entry.first.namespace_ == key.namespace_ && entry.second.service == key.name;
-  });
-}
-
-void EndpointSliceController::expect(const NamespacedName& slice, const std::string& service,
-                                     std::uint64_t revision) {
-  outstanding_[slice] = {
-      .service = service, .revision = revision, .patience = config_.clock->mono() + kWritePatience};
 }
 
 std::optional<WallTime> EndpointSliceController::new_trigger(
@@ -202,13 +120,13 @@ io::Task<Result<void>> EndpointSliceController::reconcile(NamespacedName key) {
     told_hints_.erase(key);
     co_return co_await remove_slices_of_gone_service(key);
   }
-  if (waits_for_own_writes(
-          key)) {  // their return marks the key again; this is for a return that never comes
-    loop_.mark(key.to_string(), kWritePatience);
+  if (slices_.waits_for_own_writes(key)) {
+    // Their return marks the key again; this is for a return that never comes.
+    mark(key, ServiceSlices::kPatience);
     co_return Result<void>{};
   }
   const auto pods = pods_in(*config_.pods, key.namespace_);
-  const auto slices = slices_of(key);
+  const auto slices = slices_.of(key);
   const auto trigger = new_trigger(*service, pods);
   auto writes = reconcile_endpoint_slices({.service = *service,
                                            .pods = pods,
@@ -267,20 +185,14 @@ io::Task<Result<void>> EndpointSliceController::write(NamespacedName key,
                                                       EndpointSliceWrites writes) {
   for (EndpointSlice& slice : writes.create) {
     FAIRLEAD_CO_TRY(created, co_await config_.client->create_object(std::move(slice)));
-    // The watch may have been quicker than the answer.
-    if (config_.slices->get(key_of(created.metadata)) == nullptr) {
-      expect(key_of(created.metadata), key.name, revision_of(created));
-    }
+    slices_.written(key, created);
   }
   for (EndpointSlice& slice : writes.update) {
     FAIRLEAD_CO_TRY(updated, co_await config_.client->replace_object(std::move(slice)));
-    const EndpointSlice* seen = config_.slices->get(key_of(updated.metadata));
-    if (seen != nullptr && revision_of(*seen) < revision_of(updated)) {
-      expect(key_of(updated.metadata), key.name, revision_of(updated));
-    }
+    slices_.written(key, updated);
   }
   for (const EndpointSlice& slice : writes.remove) {
-    FAIRLEAD_CO_CHECK(co_await remove_slice(key_of(slice.metadata), key.name));
+    FAIRLEAD_CO_CHECK(co_await remove_slice(key, slice.metadata.name));
   }
   if (!writes.create.empty() || !writes.update.empty() || !writes.remove.empty()) {
     log::verbose(2, "endpoint slices written",
@@ -292,26 +204,26 @@ io::Task<Result<void>> EndpointSliceController::write(NamespacedName key,
   co_return Result<void>{};
 }
 
-io::Task<Result<void>> EndpointSliceController::remove_slice(NamespacedName slice,
-                                                             std::string service) {
-  const auto removed = co_await config_.client->remove_object<EndpointSlice>(slice);
-  if (!removed && removed.error().code != ErrorCode::NotFound) co_return removed.error();
-  if (config_.slices->get(slice) != nullptr) expect(slice, service, 0);
+io::Task<Result<void>> EndpointSliceController::remove_slice(NamespacedName service,
+                                                             std::string slice) {
+  const auto gone =
+      co_await config_.client->remove_object<EndpointSlice>({service.namespace_, slice});
+  if (!gone && gone.error().code != ErrorCode::NotFound) co_return gone.error();
+  slices_.removed(service, slice);
   co_return Result<void>{};
 }
 
 // What a garbage collector would do for these: the owner is gone, so are its slices.
 io::Task<Result<void>> EndpointSliceController::remove_slices_of_gone_service(NamespacedName key) {
-  std::vector<NamespacedName> orphans;
-  for (const EndpointSlice* slice : slices_of(key)) {
+  std::vector<std::string> orphans;
+  for (const EndpointSlice* slice : slices_.of(key)) {
     const bool owned = std::ranges::any_of(
         slice->metadata.owner_references, [&](const kube::OwnerReference& owner) {
           return owner.kind == "Service" && owner.name == key.name;
         });
-    if (owned && !slice->metadata.deletion_timestamp) orphans.push_back(key_of(slice->metadata));
+    if (owned && !slice->metadata.deletion_timestamp) orphans.push_back(slice->metadata.name);
   }
-  for (const NamespacedName& slice : orphans)
-    FAIRLEAD_CO_CHECK(co_await remove_slice(slice, key.name));
+  for (const std::string& slice : orphans) FAIRLEAD_CO_CHECK(co_await remove_slice(key, slice));
   co_return Result<void>{};
 }
 

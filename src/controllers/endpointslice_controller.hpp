@@ -9,7 +9,6 @@
 
 #include <chrono>
 #include <map>
-#include <set>
 #include <string>
 
 #include "base/clock.hpp"
@@ -17,6 +16,7 @@
 #include "client/event_recorder.hpp"
 #include "client/informer.hpp"
 #include "controllers/endpointslice_reconcile.hpp"
+#include "controllers/service_slices.hpp"
 #include "controllers/sync_loop.hpp"
 #include "io/task.hpp"
 
@@ -49,8 +49,7 @@ class EndpointSliceController {
   void pod_changed(const kube::Pod* before, const kube::Pod* after);
   void slice_changed(const kube::EndpointSlice* before, const kube::EndpointSlice* after);
   void node_changed(const kube::Node* before, const kube::Node* after);
-  void mark(const kube::NamespacedName& service, std::chrono::milliseconds delay);
-  void mark_services_of(const kube::Pod& pod);
+  void mark(const kube::NamespacedName& service, std::chrono::milliseconds delay = {});
   bool stores_synced() const;
 
   io::Task<Result<void>> sync(kube::NamespacedName key);
@@ -60,27 +59,14 @@ class EndpointSliceController {
             std::string note) const;
   io::Task<Result<void>> write(kube::NamespacedName key, EndpointSliceWrites writes);
   io::Task<Result<void>> remove_slices_of_gone_service(kube::NamespacedName key);
-  io::Task<Result<void>> remove_slice(kube::NamespacedName slice, std::string service);
-  std::vector<const kube::EndpointSlice*> slices_of(const kube::NamespacedName& key) const;
+  io::Task<Result<void>> remove_slice(kube::NamespacedName service, std::string slice);
   std::optional<WallTime> new_trigger(const kube::Service& service,
                                       const std::vector<const kube::Pod*>& pods) const;
-  bool waits_for_own_writes(const kube::NamespacedName& key);
-  void expect(const kube::NamespacedName& slice, const std::string& service,
-              std::uint64_t revision);
-
-  // A write that has not come back yet: the revision it got (0 for a deletion), and when to stop
-  // waiting for it.
-  struct Outstanding {
-    std::string service;
-    std::uint64_t revision = 0;
-    MonoTime patience;
-  };
 
   Config config_;
+  ServiceSlices slices_;
   SyncLoop loop_;
-  std::map<kube::NamespacedName, std::set<std::string>> slices_by_service_;
-  std::map<kube::NamespacedName, Outstanding> outstanding_;  // by slice
-  std::map<kube::NamespacedName, WallTime> last_trigger_;    // by service
+  std::map<kube::NamespacedName, WallTime> last_trigger_;  // by service
   // What was last told of a service's topology hints: see EndpointSliceWrites::hints_refused.
   std::map<kube::NamespacedName, std::map<kube::AddressType, std::string>> told_hints_;
 };
