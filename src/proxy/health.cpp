@@ -49,13 +49,4 @@ io::HttpResponse service_health_response(const ServiceHealthInputs& inputs) {
   return out;
 }
 
-io::HttpResponse text_response(unsigned status, std::string body) {
-  return {.status = status,
-          .headers = {{.name = "Content-Type", .value = "text/plain; charset=utf-8"},
-                      {.name = "X-Content-Type-Options", .value = "nosniff"}},
-          .body = std::move(body)};
-}
-
-io::HttpResponse not_found() { return text_response(404, "404 page not found\n"); }
-
 }  // namespace fairlead::proxy

@@ -34,7 +34,4 @@ struct ServiceHealthInputs {
 };
 io::HttpResponse service_health_response(const ServiceHealthInputs& inputs);
 
-io::HttpResponse text_response(unsigned status, std::string body);
-io::HttpResponse not_found();
-
 }  // namespace fairlead::proxy

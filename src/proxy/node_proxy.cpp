@@ -150,8 +150,8 @@ void NodeProxy::Impl::start() {
 void NodeProxy::Impl::start_servers() {
   const Config& config = options_.config;
   const auto make = [&](const std::string& address, std::string name, std::string failure,
-                        Responder responder) {
-    return RetryingServer::Config{
+                        io::Responder responder) {
+    return io::StatusServer::Config{
         .executor = executor_,
         .address = address,
         .name = std::move(name),

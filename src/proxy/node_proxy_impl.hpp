@@ -105,7 +105,7 @@ class NodeProxy::Impl {
   std::optional<client::Reflector<kube::EndpointSlice>> slices_;
   std::optional<client::Reflector<kube::Node>> nodes_;
   std::optional<client::Reflector<kube::ServiceCidr>> ranges_;
-  std::optional<RetryingServer> health_server_, metrics_server_;
+  std::optional<io::StatusServer> health_server_, metrics_server_;
   HealthCheckServers health_checks_;
   std::optional<MonoTime> health_checks_due_;  // of those that cannot be served yet
   MetricsSurface metrics_surface_;

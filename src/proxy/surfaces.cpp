@@ -2,22 +2,18 @@
 
 #include "base/log.hpp"
 #include "base/text.hpp"
+#include "io/status_server.hpp"
 
 namespace fairlead::proxy {
-namespace {
 
-io::HttpResponse metrics_response(std::string text) {
-  auto out = text_response(200, std::move(text));
-  out.headers.front().value = "text/plain; version=0.0.4; charset=utf-8";
-  return out;
-}
-
-}  // namespace
+using io::metrics_response;
+using io::not_found_response;
+using io::text_response;
 
 io::HttpResponse answer_health(const io::HttpRequest& request, const HealthInputs& inputs,
                                ProxyMetrics& metrics) {
   const auto url = io::parse_target(request.target);
-  if (!url || (url->path != "/healthz" && url->path != "/livez")) return not_found();
+  if (!url || (url->path != "/healthz" && url->path != "/livez")) return not_found_response();
   const bool livez = url->path == "/livez";
   auto out = health_response(inputs, livez ? Probe::Livez : Probe::Healthz);
   metrics.probed(livez ? "livez" : "healthz", out.status);
@@ -26,7 +22,7 @@ io::HttpResponse answer_health(const io::HttpRequest& request, const HealthInput
 
 io::HttpResponse MetricsSurface::answer(const io::HttpRequest& request) {
   const auto url = io::parse_target(request.target);
-  if (!url) return not_found();
+  if (!url) return not_found_response();
   if (url->path == "/healthz" || url->path == "/healthz/ping") return healthz(*url);
   if (url->path == "/proxyMode") return text_response(200, config_.mode);
   if (url->path == "/metrics") return metrics_response(config_.metrics());
@@ -38,7 +34,7 @@ io::HttpResponse MetricsSurface::answer(const io::HttpRequest& request) {
   if (url->path == "/debug/flags/v" && config_.config->enable_profiling) {
     return set_verbosity(request);
   }
-  return not_found();
+  return not_found_response();
 }
 
 io::HttpResponse MetricsSurface::healthz(const io::Url& url) {

@@ -68,34 +68,6 @@ TEST_F(HealthCheckServersTest, TellOfLocalEndpointsOnAnyPath) {
   EXPECT_FALSE(ask(where)) << "closed with the service";
 }
 
-io::Task<void> note(std::vector<std::string>& order, std::string target) {
-  co_await io::asio::post(io::kNoThrow);  // something else may run meanwhile
-  order.push_back("prepared for " + target);
-}
-
-TEST(RetryingServer, AnswersWhatItsPreparationHasMadeReady) {
-  test::Loop loop;
-  std::vector<std::string> order;
-  RetryingServer server(
-      {.executor = loop.executor(),
-       .address = TakenPort().address.to_string(),
-       .name = "test",
-       .responder =
-           [&](const auto&) {
-             order.emplace_back("answered");
-             return io::HttpResponse{.status = 200, .body = "now"};
-           },
-       .prepare = [&](const auto& request) { return note(order, request.target); }});
-  loop.run(server.run());
-  auto client = *io::HttpClient::create(
-      loop.executor(), {.host = "127.0.0.1", .port = server.local_address()->port});
-  const auto answer = loop.run(client->send({.method = "GET", .target = "/metrics"}, 10s));
-  ASSERT_TRUE(answer && *answer);
-  EXPECT_EQ((*answer)->body, "now");
-  EXPECT_THAT(order, ElementsAre("prepared for /metrics", "answered"));
-  loop.run(server.close());
-}
-
 TEST_F(HealthCheckServersTest, TakenPortIsTriedOnAndToldOfWhenItLasts) {
   std::optional<TakenPort> taken(std::in_place);
   const SocketAddress where = taken->address;
